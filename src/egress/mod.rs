@@ -1,0 +1,110 @@
+//! The way out: what a lookup leads to, and the outer header.
+//!
+//! ```
+//! use core::net::SocketAddrV4;
+//! use fastpath::code_option::Outgoing;
+//! use fastpath::egress::{Egress, LinkLayer, Tunnel};
+//! use fastpath::id::QueueId;
+//! use fastpath::packet::Packet;
+//!
+//! let tunnel = Tunnel::new(
+//!     LinkLayer::Ip,
+//!     SocketAddrV4::new([10, 0, 0, 1].into(), 20_001),
+//!     SocketAddrV4::new([10, 0, 0, 9].into(), 30_000),
+//! );
+//! let egress = Egress::forward(&tunnel, QueueId(3), 1472)?;
+//! let mut packet = Packet::with_headroom([0u8; 256], 64, b"inner").unwrap();
+//! packet.edit(packet.whole(), |packet| egress.encapsulate(packet, &Outgoing::default(), &())).unwrap();
+//! assert_eq!(packet.octets(), 28 + 5);
+//! assert_eq!(packet.bytes()[..4], [0x45, 0, 0, 33]);
+//! # Ok::<(), fastpath::egress::EgressError>(())
+//! ```
+
+mod record;
+mod template;
+mod tunnel;
+
+pub use record::{Egress, EgressError};
+pub use template::Template;
+pub use tunnel::{LinkLayer, Tunnel};
+
+use crate::id::EgressId;
+
+/// The ways out that a table's results name.
+///
+/// An array, a slice or a boxed slice of [`Egress`] is one; [`Egresses`] adds the
+/// [`Template`]s that outer headers of more than 46 octets need.
+pub trait EgressTable: TemplateTable {
+    /// The record that `id` names.
+    fn egress(&self, id: EgressId) -> Option<&Egress>;
+
+    /// How many there are.
+    fn count(&self) -> usize;
+}
+
+/// The long outer headers that records name.
+pub trait TemplateTable {
+    /// Template `number`.
+    fn template(&self, number: u32) -> Option<&Template>;
+}
+
+/// No templates.
+impl TemplateTable for () {
+    fn template(&self, _: u32) -> Option<&Template> {
+        None
+    }
+}
+
+macro_rules! records_only {
+    ([$($generics:tt)*] $records:ty) => {
+        impl<$($generics)*> EgressTable for $records {
+            #[inline(always)]
+            fn egress(&self, id: EgressId) -> Option<&Egress> {
+                self.get(id.index())
+            }
+            #[inline(always)]
+            fn count(&self) -> usize {
+                self.len()
+            }
+        }
+
+        impl<$($generics)*> TemplateTable for $records {
+            fn template(&self, _: u32) -> Option<&Template> {
+                None
+            }
+        }
+    };
+}
+
+records_only!([const N: usize] [Egress; N]);
+records_only!([] & [Egress]);
+#[cfg(feature = "alloc")]
+records_only!([] alloc::boxed::Box<[Egress]>);
+#[cfg(feature = "alloc")]
+records_only!([] alloc::vec::Vec<Egress>);
+
+/// Records, and the templates that some of them name: one for each link, say.
+#[derive(Clone, Debug, Default)]
+pub struct Egresses<R, T> {
+    /// The records.
+    pub records: R,
+    /// The templates.
+    pub templates: T,
+}
+
+impl<R: EgressTable, T: AsRef<[Template]>> EgressTable for Egresses<R, T> {
+    #[inline(always)]
+    fn egress(&self, id: EgressId) -> Option<&Egress> {
+        self.records.egress(id)
+    }
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.records.count()
+    }
+}
+
+impl<R, T: AsRef<[Template]>> TemplateTable for Egresses<R, T> {
+    fn template(&self, number: u32) -> Option<&Template> {
+        self.templates.as_ref().get(number as usize)
+    }
+}

@@ -1,0 +1,74 @@
+//! From the queues to Tx.
+
+use crate::exit::DropReason;
+use crate::packet::Packet;
+use crate::queue::{Departure, Verdict, WdrrScheduler};
+use crate::stats::{Event, StatsBlock};
+use crate::time::Nanos;
+use crate::wire::{ethernet::Ethernet, ipv4};
+
+/// What [`drain`] did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Drained {
+    /// Packets sent.
+    pub sent: usize,
+    /// Packets dropped: by the scheduler, or because they could not be sent.
+    pub dropped: usize,
+}
+
+/// Takes up to `budget` packets that are due at `now` out of `queues`, counts them, and
+/// gives each to `send` with its departure; what `send` refuses is dropped as
+/// [`DropReason::TxFailed`]. The buffer of a dropped packet comes back through
+/// `recycle`.
+///
+/// A packet that the scheduler marks gets congestion experienced into its outer header
+/// (RFC 3168).
+#[inline]
+pub fn drain<B, Q, S>(
+    now: Nanos, queues: &mut Q, stats: &mut S, budget: usize,
+    mut send: impl FnMut(Departure<Packet<B>>) -> Result<(), Packet<B>>, mut recycle: impl FnMut(Packet<B>),
+) -> Drained
+where
+    B: AsRef<[u8]> + AsMut<[u8]>,
+    Q: WdrrScheduler<Handle = Packet<B>> + ?Sized,
+    S: StatsBlock + ?Sized,
+{
+    let mut drained = Drained::default();
+    while drained.sent + drained.dropped < budget {
+        let Some(mut departure) = queues.dequeue(now) else { break };
+        let Departure { octets, queue, owner, verdict, .. } = departure;
+        let refused = match verdict {
+            Verdict::Drop(reason) => Some((departure.handle, reason)),
+            Verdict::SendMarked => {
+                mark(&mut departure.handle);
+                send(departure).err().map(|packet| (packet, DropReason::TxFailed))
+            }
+            Verdict::Send => send(departure).err().map(|packet| (packet, DropReason::TxFailed)),
+        };
+        match refused {
+            None => {
+                stats.record(Event::Sent(queue), octets);
+                drained.sent += 1;
+            }
+            Some((packet, reason)) => {
+                stats.record(Event::Left(owner, reason.into()), octets);
+                drained.dropped += 1;
+                recycle(packet);
+            }
+        }
+    }
+    drained
+}
+
+/// Marks the outer header of a packet, Ethernet or IPv4.
+#[cold]
+fn mark<B: AsRef<[u8]> + AsMut<[u8]>>(packet: &mut Packet<B>) {
+    let frame = packet.bytes_mut();
+    // An outer header of ours has no options: its first octet is 0x45 or a MAC
+    // address's, whose frame says IPv4 behind it.
+    let bare = frame.first() == Some(&0x45) && ipv4::Ipv4::read(frame).is_ok();
+    let at = if bare { 0 } else { Ethernet::read(frame).map_or(0, |ethernet| ethernet.header) };
+    if let Some(header) = frame.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        ipv4::mark_congestion(header);
+    }
+}

@@ -1,0 +1,346 @@
+//! The blocks of Figure 4, joined: [`FastPath`] is Substrate Decap to Header Format
+//! with Statistics, and [`drain`] takes what it queued to Tx.
+//!
+//! A pipeline without std or an allocator, in twenty lines:
+//!
+//! ```
+//! use core::net::{Ipv4Addr, SocketAddrV4};
+//! use fastpath::prelude::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // One link of slice 1: UDP port 20,001 of this node, to a peer at 10.0.0.9:30000.
+//! let ours = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 20_001);
+//! let peer = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 9), 30_000);
+//! let admission = Admission { slice: SliceId(1), ..Admission::NONE };
+//! let mut ports = UdpPorts::new([PortEntry::EMPTY; 8]);
+//! ports.open(*ours.ip(), ours.port(), PortConfig::new(admission))?;
+//!
+//! // Its one route, 10.0.0.0/8, leads back through that link by queue 0.
+//! let (value, mask) = Ipv4Key::route(0x0a00_0000, 8);
+//! let mut table = LinearTcam::new([None; 16]);
+//! let way_out = EgressId::new(0).unwrap();
+//! table.insert(Rank::longest_prefix(32, 8), Filter::new(SliceId(1), value, mask), way_out)?;
+//! let egress = [Egress::forward(&Tunnel::new(LinkLayer::Ip, ours, peer), QueueId(0), 1472)?];
+//! let mut queues = Wdrr::new([Queue::NEW; 1], [const { Descriptor::NEW }; 64], 1500, 1500)?;
+//! queues.configure(QueueId(0), QueueConfig::new(SliceId(1)))?;
+//!
+//! let mut fast_path = FastPath {
+//!     decap: ports,
+//!     options: (Ipv4::default(),),
+//!     table,
+//!     egress,
+//!     sram: NoSram,
+//!     stats: Counters { egresses: [Count::ZERO; 1], queues: [Count::ZERO; 1], slices: [Count::ZERO; 2 * ROW] },
+//! };
+//!
+//! // A vector of up to 32 packets comes in; here it is one that a TUN device received.
+//! # let inner = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0xf9, 0x3d, 192, 168, 0, 1, 10, 1, 2, 3];
+//! # let to_us = Egress::forward(&Tunnel::new(LinkLayer::Ip, peer, ours), QueueId(0), 1472)?;
+//! # let mut packet = Packet::with_headroom([0u8; 256], 64, &inner).unwrap();
+//! # packet.edit(packet.whole(), |p| to_us.encapsulate(p, &Default::default(), &())).unwrap();
+//! let mut vector = [const { Slot::EMPTY }; 32];
+//! vector[0] = Slot::new(packet, RxMeta::IP);
+//! let now = Nanos::ZERO;
+//! let left = fast_path.process(now, &mut vector, &mut queues, &mut NoSlowPath);
+//! assert_eq!(left, 0, "nothing was dropped");
+//! let sent = queues.dequeue(now).unwrap().handle;
+//! assert_eq!(sent.bytes()[28 + 8], 63, "one hop less to live");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What leaves early stays in its slot, as it came, with the slice and the exit beside
+//! it, unless the [`SlowPath`] takes it.
+
+mod drain;
+mod slow_path;
+mod trace;
+
+pub use drain::{Drained, drain};
+pub use slow_path::{Exceptional, KeepInSlot, NoSlowPath, SlowPath};
+pub use trace::{NoTrace, Step, Trace};
+
+use crate::arch::prefetch;
+use crate::code_option::{Answer, CodeOptionSet, Context, Outgoing, Query};
+use crate::decap::{Decap, Inner};
+use crate::egress::{Egress, EgressTable};
+use crate::exit::{DropReason, Exit};
+use crate::id::{EgressId, SliceId};
+use crate::key::TableKey;
+use crate::lookup::TernaryTable;
+use crate::packet::{Packet, Window};
+use crate::queue::{Arrival, WdrrScheduler};
+use crate::slot::{Admission, Endpoint, Layer, Slot};
+use crate::sram::SliceSram;
+use crate::stats::{Event, StatsBlock};
+use crate::time::Nanos;
+
+/// Substrate Decap, Parse, Lookup and Header Format, joined.
+///
+/// The fields are public and there is no builder: wiring a pipeline is writing down
+/// its six parts. A core owns one; tables and slice memory may be shared by reference.
+#[derive(Clone, Debug)]
+pub struct FastPath<D, C, T, E, M, S> {
+    /// Substrate Decap.
+    pub decap: D,
+    /// Parse and Header Format, for every code option in use.
+    pub options: C,
+    /// Lookup.
+    pub table: T,
+    /// The ways out that its results name.
+    pub egress: E,
+    /// Slice memory.
+    pub sram: M,
+    /// Statistics.
+    pub stats: S,
+}
+
+/// So many egresses stay in the second level cache; more are fetched ahead.
+const CACHED: usize = 4096;
+
+/// What the second half must know of a packet. In step with the keys; a lane of a
+/// packet that left is like that of a slot with none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lane {
+    admission: Admission,
+    window: Window,
+    carry: u64,
+    source: Endpoint,
+    outer_class: u8,
+    injected: bool,
+}
+
+impl<D, C, T, E, M, S> FastPath<D, C, T, E, M, S>
+where
+    D: Decap,
+    C: CodeOptionSet,
+    T: TernaryTable<Value = EgressId>,
+    E: EgressTable,
+    M: SliceSram,
+    S: StatsBlock,
+{
+    /// Takes a vector of packets through the blocks and into `queues`. Returns how
+    /// many packets are left in `vector`, each with its exit.
+    ///
+    /// The array's length is the number of packets in flight: 32, or 64 where tables
+    /// do not fit a cache. A key's table line is fetched while the next packets are
+    /// parsed, an egress (where there are many) while the next one is. Nothing is
+    /// allocated.
+    ///
+    /// Every packet is counted: as queued, as dropped, or as handed to `slow_path`. A
+    /// packet that is left or handed over is as it came, unless its queue was full or
+    /// it could not be encapsulated.
+    #[inline(never)]
+    pub fn process<B, Q, X, const N: usize>(
+        &mut self, now: Nanos, vector: &mut [Slot<B>; N], queues: &mut Q, slow_path: &mut X,
+    ) -> usize
+    where
+        B: AsRef<[u8]> + AsMut<[u8]>,
+        Q: WdrrScheduler<Handle = Packet<B>> + ?Sized,
+        X: SlowPath<B> + ?Sized,
+    {
+        self.run(now, vector, queues, slow_path, &mut NoTrace)
+    }
+
+    /// [`process`](Self::process), and tells `trace` what each block saw and decided
+    /// of the packets it asked for. Compiled for itself, so that `process` pays
+    /// nothing for it.
+    #[inline(never)]
+    pub fn process_traced<B, Q, X, R, const N: usize>(
+        &mut self, now: Nanos, vector: &mut [Slot<B>; N], queues: &mut Q, slow_path: &mut X, trace: &mut R,
+    ) -> usize
+    where
+        B: AsRef<[u8]> + AsMut<[u8]>,
+        Q: WdrrScheduler<Handle = Packet<B>> + ?Sized,
+        X: SlowPath<B> + ?Sized,
+        R: Trace + ?Sized,
+    {
+        self.run(now, vector, queues, slow_path, trace)
+    }
+
+    #[inline(always)]
+    fn run<B, Q, X, R, const N: usize>(
+        &mut self, now: Nanos, vector: &mut [Slot<B>; N], queues: &mut Q, slow_path: &mut X, trace: &mut R,
+    ) -> usize
+    where
+        B: AsRef<[u8]> + AsMut<[u8]>,
+        Q: WdrrScheduler<Handle = Packet<B>> + ?Sized,
+        X: SlowPath<B> + ?Sized,
+        R: Trace + ?Sized,
+    {
+        let Self { decap, options, table, egress, sram, stats } = self;
+        let mut lanes = [Lane::default(); N];
+        let mut keys = [TableKey::default(); N];
+        let mut found = [None; N];
+        let mut left = 0;
+
+        // Substrate Decap and Parse: the header is in cache for both.
+        for (at, ((slot, lane), key)) in vector.iter_mut().zip(&mut lanes).zip(&mut keys).enumerate() {
+            let Some(packet) = &slot.packet else { continue };
+            slot.exit = None;
+            let traced = trace.wants(at, packet.bytes());
+            let mut admitted = Lane::default();
+            let mut admit = || -> Result<(), Exit> {
+                let injected = slot.meta.layer == Layer::Injected;
+                let inner = if injected {
+                    injection(packet.octets(), slot.meta.admission)
+                } else {
+                    decap.decap(packet.bytes(), &slot.meta)
+                };
+                if traced {
+                    trace.step(Step::Decap(inner));
+                }
+                let Inner { admission, offset, len, source, traffic_class } = inner?;
+                let window = packet.window(offset, len)?;
+                admitted = Lane { admission, window, carry: 0, source, outer_class: traffic_class, injected };
+                let cx = context(&admitted, now, sram);
+                let query = options.parse(admission.option, packet.part(window), &cx);
+                if traced {
+                    trace.step(Step::Parse(query));
+                }
+                let Query { key: asked, carry } = query?;
+                *key = TableKey::new(admission.slice, asked);
+                table.prefetch(*key);
+                *lane = Lane { carry, ..admitted };
+                Ok(())
+            };
+            if let Err(exit) = admit() {
+                let stays = leave(now, exit, &admitted, slot, slow_path, stats);
+                left += usize::from(stays);
+                if traced {
+                    trace.step(Step::Exit(slot.exit.unwrap_or((admitted.admission.slice, exit))));
+                }
+            }
+        }
+
+        // Lookup. Keys of empty lanes belong to the substrate, whose slice number no
+        // filter has.
+        table.lookup_batch(&keys, &mut found);
+        if egress.count() > CACHED {
+            for egress in found.iter().flatten().filter_map(|id| egress.egress(*id)) {
+                prefetch(egress);
+            }
+        }
+
+        // Header Format and Queue Manager.
+        let lanes = lanes.iter().zip(&found);
+        for (at, (slot, (lane, found))) in vector.iter_mut().zip(lanes).enumerate() {
+            let Admission { slice, option, .. } = lane.admission;
+            if slice == SliceId::SUBSTRATE {
+                continue;
+            }
+            let Some(mut packet) = slot.packet.take() else { continue };
+            let traced = trace.wants(at, packet.bytes());
+            if traced {
+                trace.step(Step::Lookup(*found));
+            }
+            let formatted = packet.edit(lane.window, |packet| {
+                let record = found.and_then(|id| egress.egress(id)).ok_or(DropReason::NoMatch)?;
+                if let Some(exit) = record.exit() {
+                    return Err(exit);
+                }
+                let answer = Answer { word: record.word(), carry: lane.carry, mtu: record.mtu() };
+                let cx = context(lane, now, sram);
+                let outgoing = options.format(option, packet, answer, &cx);
+                if traced {
+                    trace.step(Step::Format(outgoing));
+                }
+                let outgoing = outgoing?;
+                record.encapsulate(packet, &outgoing, egress)?;
+                Ok::<(&Egress, Outgoing), Exit>((record, outgoing))
+            });
+            let octets = packet.octets();
+            let exit = match (formatted, *found) {
+                (Ok((record, outgoing)), Some(id)) => {
+                    let ecn_capable = record.ecn_capable(&outgoing);
+                    let arrival = Arrival { octets, precedence: 0, ecn_capable };
+                    match queues.enqueue(now, record.queue(), packet, arrival) {
+                        Ok(()) => {
+                            stats.record(Event::Queued(id), octets);
+                            if traced {
+                                trace.step(Step::Queued { queue: record.queue(), octets });
+                            }
+                            continue;
+                        }
+                        Err(rejected) => {
+                            packet = rejected.handle;
+                            rejected.reason.into()
+                        }
+                    }
+                }
+                (Err(exit), _) => exit,
+                (Ok(_), None) => DropReason::NoMatch.into(),
+            };
+            slot.packet = Some(packet);
+            let stays = leave(now, exit, lane, slot, slow_path, stats);
+            left += usize::from(stays);
+            if traced {
+                trace.step(Step::Exit(slot.exit.unwrap_or((slice, exit))));
+            }
+        }
+        table.quiescent();
+        left
+    }
+}
+
+/// What a code option sees besides the packet of `lane`.
+#[inline(always)]
+fn context<'a, M: SliceSram>(lane: &Lane, now: Nanos, sram: &'a M) -> Context<'a> {
+    let Lane { admission, source, outer_class, injected, .. } = *lane;
+    let Admission { slice, link, dscp, .. } = admission;
+    Context { slice, link, now, source, outer_class, dscp, injected, sram: sram.region(slice) }
+}
+
+/// A packet of a slice manager needs no decapsulation.
+#[cold]
+fn injection(octets: u32, admission: Admission) -> Result<Inner, DropReason> {
+    let len = u16::try_from(octets).map_err(|_| DropReason::TooLong)?;
+    if admission.slice == SliceId::SUBSTRATE {
+        return Err(DropReason::UnknownSlice);
+    }
+    Ok(Inner { admission, offset: 0, len, source: Endpoint::NONE, traffic_class: 0 })
+}
+
+/// Counts a packet that leaves early, and offers it to the slow path if it is an
+/// exception. Whether it stays in its slot.
+#[cold]
+#[inline(never)]
+fn leave<B, X, S>(
+    now: Nanos, exit: Exit, lane: &Lane, slot: &mut Slot<B>, slow_path: &mut X, stats: &mut S,
+) -> bool
+where
+    B: AsRef<[u8]> + AsMut<[u8]>,
+    X: SlowPath<B> + ?Sized,
+    S: StatsBlock + ?Sized,
+{
+    let slice = lane.admission.slice;
+    let octets = slot.packet.as_ref().map_or(0, Packet::octets);
+    slot.exit = Some((slice, exit));
+    let exit = match exit {
+        Exit::Drop(_) => exit,
+        Exit::SlowPath(exception) => {
+            let exceptional = Exceptional {
+                admission: lane.admission,
+                exception,
+                inner: lane.window,
+                source: lane.source,
+                outer_class: lane.outer_class,
+                injected: lane.injected,
+            };
+            match slow_path.hand_over(now, &exceptional, slot) {
+                Ok(()) => exit,
+                Err(reason) => reason.into(),
+            }
+        }
+    };
+    stats.record(Event::Left(slice, exit), octets);
+    if slot.packet.is_none() {
+        slot.exit = None;
+        return false;
+    }
+    slot.exit = Some((slice, exit));
+    true
+}
+
+#[cfg(test)]
+mod tests;

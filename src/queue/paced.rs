@@ -1,0 +1,199 @@
+//! A scheduler held to a rate.
+
+use crate::id::QueueId;
+use crate::queue::{Arrival, ConfigError, Departure, QueueConfig, Rejected, Verdict, WdrrScheduler};
+use crate::time::Nanos;
+
+/// A rate in bits per second, 1 kb/s to 1 Tb/s.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Rate(u64);
+
+/// Why a rate was refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a rate of {0} bit/s is out of range: 1000 to 1000000000000")]
+pub struct RateError(pub u64);
+
+impl Rate {
+    /// 1 Tb/s.
+    pub const MAX: Self = Self(1_000_000_000_000);
+
+    /// `bits` bits per second.
+    ///
+    /// # Errors
+    ///
+    /// [`RateError`] below 1 kb/s, 0 among it, or above 1 Tb/s.
+    pub const fn bits_per_second(bits: u64) -> Result<Self, RateError> {
+        if bits < 1000 || bits > Self::MAX.0 { Err(RateError(bits)) } else { Ok(Self(bits)) }
+    }
+
+    /// In bits per second.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// A scheduler whose departures keep to a rate.
+///
+/// A packet occupies the link for `(octets + overhead) * 8 / rate`, and the next may
+/// not start before. Times are kept as integers with the remainder carried, so that
+/// nothing drifts. Who asks late catches up on at most `burst` of time.
+///
+/// The scheduler inside is told octets with the overhead, so that its shares, too, are
+/// shares of the link. A departure says what `enqueue` said.
+#[derive(Clone, Debug)]
+pub struct Paced<W> {
+    inner: W,
+    rate: Rate,
+    overhead: u32,
+    burst: Nanos,
+    /// When the link is free, and as many `rate`ths of a nanosecond after.
+    free_at: Nanos,
+    remainder: u64,
+}
+
+impl<W: WdrrScheduler> Paced<W> {
+    /// Preamble, frame check sequence and gap of an Ethernet frame, in octets.
+    pub const ETHERNET: u32 = 8 + 4 + 12;
+
+    /// Holds `inner` to `rate`, with `overhead` octets on the wire for each packet
+    /// that its length does not count, and at most `burst` of time to catch up on.
+    pub const fn new(inner: W, rate: Rate, overhead: u32, burst: Nanos) -> Self {
+        Self { inner, rate, overhead, burst, free_at: Nanos::ZERO, remainder: 0 }
+    }
+
+    /// The rate.
+    pub const fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// Changes the rate from the next packet on.
+    pub const fn set_rate(&mut self, rate: Rate) {
+        // The fraction was of the old rate: less than a nanosecond is lost.
+        self.remainder = 0;
+        self.rate = rate;
+    }
+
+    /// The scheduler inside.
+    pub const fn inner(&self) -> &W {
+        &self.inner
+    }
+
+    #[inline(always)]
+    fn occupy(&mut self, now: Nanos, octets: u32) {
+        let earliest = now - self.burst;
+        if self.free_at < earliest {
+            (self.free_at, self.remainder) = (earliest, 0);
+        }
+        // Octets are below 2^31, so that the product is below 2^64.
+        let time = u64::from(octets) * 8_000_000_000 + self.remainder;
+        self.free_at += Nanos(time / self.rate.0);
+        self.remainder = time % self.rate.0;
+    }
+}
+
+impl<W: WdrrScheduler> WdrrScheduler for Paced<W> {
+    type Handle = W::Handle;
+
+    fn configure(&mut self, queue: QueueId, config: QueueConfig) -> Result<(), ConfigError> {
+        self.inner.configure(queue, config)
+    }
+
+    #[inline(always)]
+    fn enqueue(
+        &mut self, now: Nanos, queue: QueueId, handle: Self::Handle, arrival: Arrival,
+    ) -> Result<(), Rejected<Self::Handle>> {
+        let octets = arrival.octets.saturating_add(self.overhead);
+        self.inner.enqueue(now, queue, handle, Arrival { octets, ..arrival })
+    }
+
+    #[inline(always)]
+    fn dequeue(&mut self, now: Nanos) -> Option<Departure<Self::Handle>> {
+        if self.free_at > now {
+            return None;
+        }
+        let mut departure = self.inner.dequeue(now)?;
+        if !matches!(departure.verdict, Verdict::Drop(_)) {
+            self.occupy(now, departure.octets);
+        }
+        departure.octets = departure.octets.saturating_sub(self.overhead);
+        Some(departure)
+    }
+
+    fn backlog(&self, queue: QueueId) -> u32 {
+        self.inner.backlog(queue)
+    }
+
+    fn quantum(&self, queue: QueueId) -> u64 {
+        self.inner.quantum(queue)
+    }
+
+    fn next_due(&self, now: Nanos) -> Option<Nanos> {
+        Some(self.inner.next_due(now)?.max(self.free_at))
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, queue: QueueId) {
+        self.inner.prefetch(queue);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::SliceId;
+    use crate::queue::{Descriptor, Queue, Wdrr};
+
+    fn paced(rate: u64, overhead: u32, burst: Nanos) -> Paced<Wdrr<[Queue; 1], [Descriptor<u32>; 64]>> {
+        let wdrr = Wdrr::new([Queue::NEW; 1], [const { Descriptor::NEW }; 64], 2000, 2000).unwrap();
+        let mut paced = Paced::new(wdrr, Rate::bits_per_second(rate).unwrap(), overhead, burst);
+        paced.configure(QueueId(0), QueueConfig::new(SliceId(1))).unwrap();
+        paced
+    }
+
+    /// Departure times of `count` packets of `octets`, asked for just when due.
+    fn last_departure(
+        mut paced: Paced<Wdrr<[Queue; 1], [Descriptor<u32>; 64]>>, octets: u32, count: u64,
+    ) -> Nanos {
+        let mut now = Nanos::ZERO;
+        for _ in 0..count {
+            paced.enqueue(now, QueueId(0), 0, Arrival::new(octets)).unwrap();
+            now = paced.next_due(now).unwrap();
+            if now > Nanos::ZERO {
+                assert_eq!(paced.dequeue(Nanos(now.0 - 1)).map(|d| d.handle), None, "too early");
+            }
+            assert_eq!(paced.dequeue(now).unwrap().octets, octets, "as it was enqueued");
+        }
+        now
+    }
+
+    #[test]
+    fn a_rate_is_held_without_drift() {
+        // The start of packet n is n * wire octets * 8 / rate, to the nanosecond.
+        for (rate, octets, overhead) in [(7_777_777, 1000, 24), (400_000_000_000, 64, 24), (8_000, 100, 0)] {
+            let count = 10_000;
+            let exact = (count - 1) * u64::from(octets + overhead) * 8_000_000_000 / rate;
+            let last = last_departure(paced(rate, overhead, Nanos::ZERO), octets, count);
+            assert!(last.0.abs_diff(exact) <= 1, "{last:?} {exact}");
+        }
+    }
+
+    #[test]
+    fn who_asks_late_catches_up_on_the_burst_and_no_more() {
+        // 1000 octets a microsecond.
+        let mut paced = paced(8_000_000_000, 0, Nanos(2_500));
+        for n in 0..20 {
+            paced.enqueue(Nanos::ZERO, QueueId(0), n, Arrival::new(1000)).unwrap();
+        }
+        let late = Nanos(10_000);
+        let sent = core::iter::from_fn(|| paced.dequeue(late)).count();
+        assert_eq!(sent, 3, "2.5 microseconds of credit: starts at 7.5, 8.5 and 9.5");
+        assert_eq!(paced.next_due(late), Some(Nanos(10_500)));
+    }
+
+    #[test]
+    fn rates_out_of_range_are_refused() {
+        for rate in [0, 999, 1_000_000_000_001] {
+            assert_eq!(Rate::bits_per_second(rate), Err(RateError(rate)));
+        }
+    }
+}
