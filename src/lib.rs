@@ -79,6 +79,14 @@ pub mod sram;
 // The blocks joined.
 pub mod pipeline;
 
+// Slices, their resources and their control.
+#[cfg(feature = "alloc")]
+pub mod node;
+
+// What benchmarks and tests feed on.
+#[cfg(feature = "workloads")]
+pub mod workloads;
+
 /// What a program that wires a pipeline uses: `use fastpath::prelude::*`.
 pub mod prelude {
     pub use crate::code_option::ipv4::{Ipv4, Ipv4Key};

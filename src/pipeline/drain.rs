@@ -26,16 +26,30 @@ pub struct Drained {
 #[inline]
 pub fn drain<B, Q, S>(
     now: Nanos, queues: &mut Q, stats: &mut S, budget: usize,
-    mut send: impl FnMut(Departure<Packet<B>>) -> Result<(), Packet<B>>, mut recycle: impl FnMut(Packet<B>),
+    send: impl FnMut(Departure<Packet<B>>) -> Result<(), Packet<B>>, recycle: impl FnMut(Packet<B>),
 ) -> Drained
 where
     B: AsRef<[u8]> + AsMut<[u8]>,
     Q: WdrrScheduler<Handle = Packet<B>> + ?Sized,
     S: StatsBlock + ?Sized,
 {
+    drain_with(|| queues.dequeue(now), stats, budget, send, recycle)
+}
+
+/// [`drain`] of whatever `next` yields: of one interface of a
+/// [`QueueManager`](crate::queue::QueueManager), say.
+#[inline]
+pub fn drain_with<B, S>(
+    mut next: impl FnMut() -> Option<Departure<Packet<B>>>, stats: &mut S, budget: usize,
+    mut send: impl FnMut(Departure<Packet<B>>) -> Result<(), Packet<B>>, mut recycle: impl FnMut(Packet<B>),
+) -> Drained
+where
+    B: AsRef<[u8]> + AsMut<[u8]>,
+    S: StatsBlock + ?Sized,
+{
     let mut drained = Drained::default();
     while drained.sent + drained.dropped < budget {
-        let Some(mut departure) = queues.dequeue(now) else { break };
+        let Some(mut departure) = next() else { break };
         let Departure { octets, queue, owner, verdict, .. } = departure;
         let refused = match verdict {
             Verdict::Drop(reason) => Some((departure.handle, reason)),

@@ -56,7 +56,7 @@ mod drain;
 mod slow_path;
 mod trace;
 
-pub use drain::{Drained, drain};
+pub use drain::{Drained, drain, drain_with};
 pub use slow_path::{Exceptional, KeepInSlot, NoSlowPath, SlowPath};
 pub use trace::{NoTrace, Step, Trace};
 

@@ -52,6 +52,11 @@ impl<S: Store<Item: WdrrScheduler>> QueueManager<S> {
         (queue.0 >> self.bits) as usize
     }
 
+    /// The store of the schedulers: to add one, if it grows.
+    pub const fn store_mut(&mut self) -> &mut S {
+        &mut self.schedulers
+    }
+
     /// The schedulers.
     pub fn schedulers(&self) -> &[S::Item] {
         self.schedulers.items()

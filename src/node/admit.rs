@@ -1,0 +1,285 @@
+//! The resource manager: what a node has, what a slice asks for, and why it is refused.
+
+use alloc::vec::Vec;
+use core::net::{Ipv4Addr, SocketAddrV4};
+
+use crate::decap::{OpenError, UdpChecksum};
+use crate::egress::{EgressError, LinkLayer};
+use crate::id::{InterfaceId, OptionId};
+use crate::queue::{ConfigError, Rate};
+use crate::slot::DscpModel;
+use crate::sram::AssignError;
+
+/// What a node has to share. All of it is allocated when the node is made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Slices, the substrate's account not counted.
+    pub slices: u16,
+    /// Filters of all slices together; 128K in the paper.
+    pub filters: u32,
+    /// Results of all slices together: 64 octets each.
+    pub results: u32,
+    /// UDP ports of all slices together.
+    pub ports: usize,
+    /// Words of slice memory.
+    pub sram_words: usize,
+    /// Queues of each interface, rounded up to a power of two.
+    pub queues: u32,
+    /// Packets that may wait at each interface.
+    pub descriptors: usize,
+    /// Octets of the longest frame.
+    pub longest_frame: u32,
+}
+
+impl Default for Limits {
+    /// 64 slices, 131,072 filters, 16,384 results, 1,024 ports, 1 MiB of slice memory,
+    /// 256 queues and 16,384 waiting frames of up to 2,048 octets at each interface.
+    fn default() -> Self {
+        Self {
+            slices: 64,
+            filters: 131_072,
+            results: 16_384,
+            ports: 1024,
+            sram_words: 262_144,
+            queues: 256,
+            descriptors: 16_384,
+            longest_frame: 2048,
+        }
+    }
+}
+
+/// An external interface: an address, a link layer, and a scheduler with a rate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InterfaceConfig {
+    /// The node's address on it.
+    pub address: Ipv4Addr,
+    /// What is in front of outer headers, next hop's address included.
+    pub link_layer: LinkLayer,
+    /// The rate of its scheduler.
+    pub rate: Rate,
+    /// Octets on the wire for each frame that its length does not count.
+    pub overhead: u32,
+    /// Octets that a weight of 1 earns a round; 0 for the longest frame and overhead.
+    pub quantum: u32,
+}
+
+impl InterfaceConfig {
+    /// An interface without link layer: a TUN device, or UDP sockets.
+    pub const fn ip(address: Ipv4Addr, rate: Rate) -> Self {
+        Self { address, link_layer: LinkLayer::Ip, rate, overhead: 0, quantum: 0 }
+    }
+}
+
+/// Why an interface was refused. Nothing has changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InterfaceError {
+    /// A queue id has 32 bits: interfaces times queues each.
+    #[error("{interfaces} interfaces of {queues} queues are more than queue ids can name")]
+    TooMany {
+        /// How many there would be.
+        interfaces: usize,
+        /// Queues of each.
+        queues: u32,
+    },
+    /// The scheduler refused its quantum.
+    #[error(transparent)]
+    Queue(#[from] ConfigError),
+}
+
+/// A link that a slice asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LinkRequest {
+    /// Where it is.
+    pub interface: InterfaceId,
+    /// The UDP port of the node.
+    pub port: u16,
+    /// The other end.
+    pub peer: SocketAddrV4,
+    /// Octets of the longest inner packet.
+    pub mtu: u16,
+    /// What happens to the DSCP.
+    pub dscp_model: DscpModel,
+    /// The outer DSCP of a pipe.
+    pub dscp: u8,
+    /// Whether UDP checksums are verified.
+    pub udp_checksum: UdpChecksum,
+    /// Whether the code option may name the destination of each packet.
+    pub multipoint: bool,
+}
+
+impl LinkRequest {
+    /// A point-to-point link with an inner MTU of 1,472 octets: 1,500 less the outer
+    /// header.
+    pub const fn new(interface: InterfaceId, port: u16, peer: SocketAddrV4) -> Self {
+        Self {
+            interface,
+            port,
+            peer,
+            mtu: 1472,
+            dscp_model: DscpModel::Pipe,
+            dscp: 0,
+            udp_checksum: UdpChecksum::Skip,
+            multipoint: false,
+        }
+    }
+}
+
+/// A queue that a slice asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct QueueRequest {
+    /// Where it is.
+    pub interface: InterfaceId,
+    /// Its share, 1 to 65,536.
+    pub weight: u32,
+    /// Packets it may hold.
+    pub limit_packets: u32,
+    /// Octets it may hold.
+    pub limit_octets: u64,
+}
+
+impl QueueRequest {
+    /// A queue of `weight` for 256 packets.
+    pub const fn new(interface: InterfaceId, weight: u32) -> Self {
+        Self { interface, weight, limit_packets: 256, limit_octets: u64::MAX }
+    }
+}
+
+/// What finds a slice's filters.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum EngineRequest {
+    /// A scan, for some dozens.
+    Linear,
+    /// Hash tables, for many filters of up to so many different masks.
+    TupleSpace {
+        /// Different masks.
+        masks: usize,
+    },
+    /// IPv4 routes only, with room for prefixes longer than /24 in so many /24.
+    Routes {
+        /// Different /24 with longer prefixes.
+        chunks: usize,
+    },
+}
+
+/// How exceptions reach the slice manager.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SlowPathRequest {
+    /// Exceptions a second.
+    pub per_second: u32,
+    /// Exceptions at once.
+    pub burst: u32,
+    /// Exceptions that may wait for the manager, and packets of the manager's that may
+    /// wait for the node.
+    pub waiting: usize,
+}
+
+impl Default for SlowPathRequest {
+    /// 10,000 a second, 64 at once, 256 waiting.
+    fn default() -> Self {
+        Self { per_second: 10_000, burst: 64, waiting: 256 }
+    }
+}
+
+/// What a slice asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SliceRequest {
+    /// Which code option it runs.
+    pub option: OptionId,
+    /// Filters.
+    pub filters: u32,
+    /// What finds them.
+    pub engine: EngineRequest,
+    /// Results that filters may name.
+    pub results: u32,
+    /// Words of memory.
+    pub sram_words: u32,
+    /// Links, which the slice numbers from 0.
+    pub links: Vec<LinkRequest>,
+    /// Queues, which the slice numbers from 0.
+    pub queues: Vec<QueueRequest>,
+    /// Its slow path.
+    pub slow_path: SlowPathRequest,
+    /// Commands that may wait for the node, and replies for the manager.
+    pub commands: usize,
+    /// Seed of whatever is hashed on its behalf.
+    pub seed: u64,
+}
+
+impl SliceRequest {
+    /// 64 filters in a scan, 64 results, no memory, links or queues; 64 commands.
+    pub const fn new(option: OptionId) -> Self {
+        Self {
+            option,
+            filters: 64,
+            engine: EngineRequest::Linear,
+            results: 64,
+            sram_words: 0,
+            links: Vec::new(),
+            queues: Vec::new(),
+            slow_path: SlowPathRequest { per_second: 10_000, burst: 64, waiting: 256 },
+            commands: 64,
+            seed: 0,
+        }
+    }
+}
+
+/// Why the resource manager refused a slice (section 6). Nothing was reserved.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdmitError {
+    /// No slice number is free.
+    #[error("all of the node's {0} slices are in use")]
+    Slices(u16),
+    /// The node's set of code options has no such one.
+    #[error("code option {asked} is not loaded: the node has {has}")]
+    UnknownOption {
+        /// The option asked for.
+        asked: u8,
+        /// How many there are.
+        has: usize,
+    },
+    /// Too few filters are left.
+    #[error("{asked} filters asked for, {left} left")]
+    Filters {
+        /// Asked for.
+        asked: u32,
+        /// Left.
+        left: u32,
+    },
+    /// Too few results are left in one piece.
+    #[error("{asked} results asked for, at most {left} left in one piece")]
+    Results {
+        /// Asked for.
+        asked: u32,
+        /// Left.
+        left: u32,
+    },
+    /// There is no such interface.
+    #[error("interface {asked} is out of range: the node has {has}")]
+    UnknownInterface {
+        /// The interface asked for.
+        asked: u16,
+        /// How many there are.
+        has: usize,
+    },
+    /// Too few queues are left at an interface.
+    #[error("no queue is left at interface {0}")]
+    Queues(u16),
+    /// More links than a node can number.
+    #[error("no link number is left")]
+    Links,
+    /// A port is taken, or there is no room for it.
+    #[error(transparent)]
+    Port(#[from] OpenError),
+    /// A queue's weight was refused.
+    #[error(transparent)]
+    Queue(#[from] ConfigError),
+    /// A link's MTU was refused.
+    #[error(transparent)]
+    Link(#[from] EgressError),
+    /// There is too little slice memory.
+    #[error(transparent)]
+    Sram(#[from] AssignError),
+}

@@ -1,0 +1,204 @@
+//! What passes between a slice manager and the node, and the rings it passes through.
+//!
+//! All rings have one writer, one reader, a fixed length, and no lock.
+
+use core::net::SocketAddrV4;
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::exit::Exception;
+use crate::key::LookupKey;
+use crate::lookup::{Rank, TableErrorKind};
+use crate::packet::Packet;
+use crate::pipeline::Exceptional;
+use crate::queue::ConfigError;
+use crate::slot::RxMeta;
+use crate::time::Nanos;
+
+/// What becomes of packets whose filter names a result. Links and queues are the
+/// slice's own numbers, in the order of its request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Sent through a link by a queue of the same interface.
+    Forward {
+        /// The slice's link.
+        link: u16,
+        /// The slice's queue.
+        queue: u16,
+        /// What the code option is told.
+        word: u64,
+        /// Where to, in place of the link's peer.
+        next_hop: Option<SocketAddrV4>,
+    },
+    /// Dropped.
+    Drop,
+    /// Handed to the slow path, for this reason.
+    SlowPath(Exception),
+}
+
+impl Action {
+    /// Through link `link` by queue `queue`, to the link's peer.
+    pub const fn forward(link: u16, queue: u16) -> Self {
+        Self::Forward { link, queue, word: 0, next_hop: None }
+    }
+}
+
+/// Names a command until its reply.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Ticket(pub u64);
+
+/// A command of a slice manager.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Command {
+    SetResult { result: u32, action: Action },
+    Insert { rank: Rank, value: LookupKey, mask: LookupKey, result: u32 },
+    Remove { rank: Rank, value: LookupKey, mask: LookupKey },
+    Configure { queue: u16, weight: u32, limit_packets: u32, limit_octets: u64 },
+}
+
+/// What a command did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Done {
+    /// The result is set, for all filters that name it.
+    ResultSet,
+    /// The filter is in the table, in place of one that led to this result.
+    Inserted(Option<u32>),
+    /// The filter that led to this result is gone; `None` if there was none.
+    Removed(Option<u32>),
+    /// The queue has its new share and limits.
+    Configured,
+}
+
+/// Why a command was refused. Nothing has changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// The slice has no such link.
+    #[error("link {asked} is out of range: the slice has {has}")]
+    UnknownLink {
+        /// The link asked for.
+        asked: u16,
+        /// How many it has.
+        has: usize,
+    },
+    /// The slice has no such queue.
+    #[error("queue {asked} is out of range: the slice has {has}")]
+    UnknownQueue {
+        /// The queue asked for.
+        asked: u16,
+        /// How many it has.
+        has: usize,
+    },
+    /// Link and queue belong to different interfaces.
+    #[error("link {link} and queue {queue} are on different interfaces")]
+    Interface {
+        /// The slice's link.
+        link: u16,
+        /// The slice's queue.
+        queue: u16,
+    },
+    /// The slice has not reserved so many results.
+    #[error("result {asked} is out of range: the slice has reserved {has}")]
+    UnknownResult {
+        /// The result asked for.
+        asked: u32,
+        /// How many it has.
+        has: u32,
+    },
+    /// The slice has used up the filters it reserved.
+    #[error("all of the slice's {0} filters are in use")]
+    Filters(u32),
+    /// The table refused.
+    #[error(transparent)]
+    Table(#[from] TableErrorKind),
+    /// The scheduler refused.
+    #[error(transparent)]
+    Queue(#[from] ConfigError),
+}
+
+/// The node's answer to a command.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Reply {
+    /// Which command.
+    pub ticket: Ticket,
+    /// What it did.
+    pub outcome: Result<Done, ControlError>,
+}
+
+/// A packet that the fast path handed over, as it arrived.
+#[derive(Debug)]
+pub struct ExceptionPacket<B> {
+    /// The frame, outer header included.
+    pub packet: Packet<B>,
+    /// The receiver's metadata.
+    pub meta: RxMeta,
+    /// The reason, the link, and where in the frame the slice's packet is.
+    pub what: Exceptional,
+    /// When it was handed over.
+    pub at: Nanos,
+}
+
+/// A packet that a slice manager sends.
+#[derive(Debug)]
+pub enum Injection<B> {
+    /// In-band: through Parse, Lookup and Header Format, as if it had come from the
+    /// slice's link `link`.
+    InBand {
+        /// The slice's packet, with headroom for an outer header.
+        packet: Packet<B>,
+        /// The slice's link.
+        link: u16,
+    },
+    /// Straight to the link and the queue of a result, unchanged but for the outer
+    /// header.
+    Direct {
+        /// The slice's packet, with headroom for an outer header.
+        packet: Packet<B>,
+        /// The slice's result.
+        result: u32,
+        /// Its DSCP and ECN, for the outer header.
+        traffic_class: u8,
+    },
+}
+
+/// The node's ends.
+#[derive(Debug)]
+pub(super) struct NodeEnd<B> {
+    pub(super) commands: Consumer<(Ticket, Command)>,
+    pub(super) replies: Producer<Reply>,
+    pub(super) exceptions: Producer<ExceptionPacket<B>>,
+    pub(super) injections: Consumer<Injection<B>>,
+}
+
+/// The slice manager's ends.
+#[derive(Debug)]
+pub(super) struct ControlEnd<B> {
+    pub(super) commands: Producer<(Ticket, Command)>,
+    pub(super) replies: Consumer<Reply>,
+    pub(super) exceptions: Consumer<ExceptionPacket<B>>,
+    pub(super) injections: Producer<Injection<B>>,
+}
+
+/// Rings for `commands` commands and as many replies, `packets` exceptions and as many
+/// injections.
+pub(super) fn channel<B>(commands: usize, packets: usize) -> (NodeEnd<B>, ControlEnd<B>) {
+    let (command_in, command_out) = RingBuffer::new(commands);
+    let (reply_in, reply_out) = RingBuffer::new(commands);
+    let (exception_in, exception_out) = RingBuffer::new(packets);
+    let (injection_in, injection_out) = RingBuffer::new(packets);
+    let node = NodeEnd {
+        commands: command_out,
+        replies: reply_in,
+        exceptions: exception_in,
+        injections: injection_out,
+    };
+    let control = ControlEnd {
+        commands: command_in,
+        replies: reply_out,
+        exceptions: exception_out,
+        injections: injection_in,
+    };
+    (node, control)
+}

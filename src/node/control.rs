@@ -1,0 +1,149 @@
+//! The handle of one slice's manager: the management interface of section 2.
+
+use alloc::sync::Arc;
+
+use crate::exit::Exit;
+use crate::id::{EgressId, QueueId, SliceId};
+use crate::key::LookupKey;
+use crate::lookup::Rank;
+use crate::node::channel::{Action, Command, ControlEnd, ExceptionPacket, Injection, Reply, Ticket};
+use crate::node::worker::{Bank, SharedCounters};
+use crate::sram::{SliceSram, Words};
+use crate::stats::{Count, Event, StatsBlock};
+
+/// The slice's command ring is full: fetch the replies, and let the node work.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the node has not answered earlier commands: take the replies and try again")]
+pub struct Busy;
+
+/// Controls one slice, from any thread, while its packets flow.
+///
+/// Nothing here takes a number of another slice: links, queues and results are numbers
+/// of the slice's own, and filters are put under its own id. Commands are carried out
+/// by the node between two vectors, in order; each is answered by a [`Reply`]. Memory
+/// and counters are read, and memory written, at once.
+///
+/// No method waits. Dropping the handle leaves the slice as it is; exceptions are then
+/// dropped as [`SlowPathFull`](crate::exit::DropReason::SlowPathFull) when the ring is
+/// full.
+#[derive(Debug)]
+pub struct SliceControl<B> {
+    pub(super) slice: SliceId,
+    pub(super) end: ControlEnd<B>,
+    pub(super) bank: Arc<Bank>,
+    pub(super) stats: SharedCounters,
+    pub(super) first_result: u32,
+    pub(super) results: u32,
+    pub(super) queues: Arc<[QueueId]>,
+    pub(super) sent: u64,
+    /// Commands whose replies were not fetched.
+    pub(super) open: usize,
+}
+
+impl<B> SliceControl<B> {
+    /// The slice's number.
+    pub const fn slice(&self) -> SliceId {
+        self.slice
+    }
+
+    /// Says what becomes of packets whose filter names `result`: at once for all such
+    /// filters.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`]; the command was not given.
+    pub fn set_result(&mut self, result: u32, action: Action) -> Result<Ticket, Busy> {
+        self.command(Command::SetResult { result, action })
+    }
+
+    /// Puts a filter into the slice's table, or gives the one with the same rank, value
+    /// and mask another result.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`]; the command was not given.
+    pub fn insert(
+        &mut self, rank: Rank, value: LookupKey, mask: LookupKey, result: u32,
+    ) -> Result<Ticket, Busy> {
+        self.command(Command::Insert { rank, value, mask, result })
+    }
+
+    /// Takes a filter out of the slice's table.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`]; the command was not given.
+    pub fn remove(&mut self, rank: Rank, value: LookupKey, mask: LookupKey) -> Result<Ticket, Busy> {
+        self.command(Command::Remove { rank, value, mask })
+    }
+
+    /// Changes the share and the limits of one of the slice's queues; packets that wait
+    /// stay.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`]; the command was not given.
+    pub fn configure_queue(
+        &mut self, queue: u16, weight: u32, limit_packets: u32, limit_octets: u64,
+    ) -> Result<Ticket, Busy> {
+        self.command(Command::Configure { queue, weight, limit_packets, limit_octets })
+    }
+
+    fn command(&mut self, command: Command) -> Result<Ticket, Busy> {
+        // As many replies as commands find room, so that none is ever lost.
+        if self.open >= self.end.replies.buffer().capacity() {
+            return Err(Busy);
+        }
+        let ticket = Ticket(self.sent);
+        self.end.commands.push((ticket, command)).map_err(|_| Busy)?;
+        self.sent += 1;
+        self.open += 1;
+        Ok(ticket)
+    }
+
+    /// The node's answers so far, in the order of the commands.
+    pub fn replies(&mut self) -> impl Iterator<Item = Reply> {
+        core::iter::from_fn(move || {
+            let reply = self.end.replies.pop().ok()?;
+            self.open -= 1;
+            Some(reply)
+        })
+    }
+
+    /// The slice's memory, shared with its code option.
+    pub fn memory(&self) -> Words<'_> {
+        self.bank.region(self.slice)
+    }
+
+    /// How many of the slice's packets left by `exit`.
+    pub fn exits(&self, exit: Exit) -> Count {
+        self.stats.read(Event::Left(self.slice, exit))
+    }
+
+    /// How many packets result `result` has queued; 0 for a result the slice has not.
+    pub fn result_count(&self, result: u32) -> Count {
+        let egress = EgressId::new(self.first_result.wrapping_add(result));
+        let egress = egress.filter(|_| result < self.results);
+        egress.map_or(Count::ZERO, |egress| self.stats.read(Event::Queued(egress)))
+    }
+
+    /// How many packets queue `queue` has sent; 0 for a queue the slice has not.
+    pub fn queue_count(&self, queue: u16) -> Count {
+        let queue = self.queues.get(usize::from(queue));
+        queue.map_or(Count::ZERO, |queue| self.stats.read(Event::Sent(*queue)))
+    }
+
+    /// The exception that has waited the longest.
+    pub fn take_exception(&mut self) -> Option<ExceptionPacket<B>> {
+        self.end.exceptions.pop().ok()
+    }
+
+    /// Sends a packet: in-band, or straight to a queue.
+    ///
+    /// # Errors
+    ///
+    /// Gives it back if the node has not taken earlier ones.
+    pub fn inject(&mut self, injection: Injection<B>) -> Result<(), Injection<B>> {
+        self.end.injections.push(injection).map_err(|rtrb::PushError::Full(injection)| injection)
+    }
+}

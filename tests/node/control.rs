@@ -1,0 +1,281 @@
+//! Slices come, are controlled while packets flow, and go.
+
+use crate::world::*;
+use fastpath::decap::OpenError;
+use fastpath::id::InterfaceId;
+use fastpath::node::{
+    Action, AdmitError, Busy, ControlError, Done, Injection, InterfaceConfig, Limits, LinkRequest, Node,
+    QueueRequest, SliceRequest,
+};
+use fastpath::prelude::*;
+use fastpath::queue::ConfigError;
+
+#[test]
+fn packets_go_where_the_slices_own_numbers_say() {
+    let mut node = node();
+    let mut first = node.admit(request(0, 100)).unwrap();
+    let mut second = node.admit(request(0, 200)).unwrap();
+    ordinary_routes(&mut node, &mut first);
+    // The same destinations lead elsewhere in the second slice.
+    second.set_result(0, Action::forward(1, 1)).unwrap();
+    let (rank, value, mask) = route([10, 0, 0, 0], 8);
+    second.insert(rank, value, mask, 0).unwrap();
+    must(&mut node, &mut second);
+
+    let inner = ipv4(64, [10, 1, 2, 3], 53);
+    let sent = run(&mut node, Nanos::ZERO, vec![frame(0, 100, &inner), frame(1, 201, &inner)]);
+    let ends: Vec<_> = sent.iter().map(|(at, frame)| (*at, frame[15], frame[20..24].to_vec())).collect();
+    let port = |port: u16| [port.to_be_bytes(), 30_000u16.to_be_bytes()].concat();
+    assert_eq!(ends, [(0, 1, port(100)), (1, 1, port(201))], "interface, and the link's own port");
+    assert_eq!(sent[0].1[28 + 8], 63);
+    assert_eq!((first.result_count(0).packets, first.queue_count(0).packets), (1, 1));
+    assert_eq!((second.result_count(0).packets, second.queue_count(1).packets), (1, 1));
+    assert_eq!((second.queue_count(9), second.result_count(64)), (Count::ZERO, Count::ZERO));
+    for slice in [first.slice(), second.slice()] {
+        let account = node.account(slice);
+        assert_eq!((account.received(), account.sent.packets, account.queued), (1, 1, account.sent));
+    }
+}
+
+#[test]
+fn a_result_changes_for_all_its_filters_at_once() {
+    let mut node = node();
+    let mut control = node.admit(request(0, 100)).unwrap();
+    ordinary_routes(&mut node, &mut control);
+    let frames = || (0..4).map(|n| frame(0, 100, &ipv4(64, [10, 1, 2, n], 53))).collect::<Vec<_>>();
+    assert!(run(&mut node, Nanos::ZERO, frames()).iter().all(|(at, _)| *at == 0));
+    control.set_result(0, Action::forward(1, 1)).unwrap();
+    must(&mut node, &mut control);
+    assert!(run(&mut node, Nanos::ZERO, frames()).iter().all(|(at, _)| *at == 1));
+    let (rank, value, mask) = route([10, 0, 0, 0], 8);
+    control.remove(rank, value, mask).unwrap();
+    let replies = must(&mut node, &mut control);
+    assert_eq!(replies[0].outcome, Ok(Done::Removed(Some(0))));
+    assert_eq!(run(&mut node, Nanos::ZERO, frames()), []);
+    assert_eq!(control.exits(DropReason::NoMatch.into()).packets, 4);
+}
+
+#[test]
+fn exceptions_come_as_they_arrived_and_at_their_rate() {
+    let mut node = node();
+    let mut asked = request(0, 100);
+    (asked.slow_path.per_second, asked.slow_path.burst, asked.slow_path.waiting) = (10, 5, 3);
+    let mut control = node.admit(asked).unwrap();
+    ordinary_routes(&mut node, &mut control);
+    let inner = ipv4(1, [10, 1, 2, 3], 53);
+    let frames = || (0..8).map(|_| frame(0, 100, &inner)).collect::<Vec<_>>();
+    run(&mut node, Nanos::ZERO, frames());
+    let exits = |exit: Exit| control.exits(exit).packets;
+    let seen = [Exception::Expired.into(), DropReason::SlowPathFull.into(), DropReason::SlowPathRate.into()]
+        .map(exits);
+    assert_eq!(seen, [3, 5, 0], "the ring holds three");
+    let exception = control.take_exception().unwrap();
+    assert_eq!(exception.packet.bytes(), frame(0, 100, &inner).bytes(), "outer header and all");
+    assert_eq!(exception.packet.part(exception.what.inner), inner);
+    assert_eq!(exception.what.exception, Exception::Expired);
+    assert_eq!(exception.what.source, fastpath::slot::Endpoint::from(std::net::SocketAddr::V4(peer())));
+    while control.take_exception().is_some() {}
+    run(&mut node, Nanos::from_millis(100), frames());
+    let exits = |exit: Exit| control.exits(exit).packets;
+    let seen = [Exception::Expired.into(), DropReason::SlowPathFull.into(), DropReason::SlowPathRate.into()]
+        .map(exits);
+    assert_eq!(seen, [6, 5 + 5, 0]);
+    while control.take_exception().is_some() {}
+    run(&mut node, Nanos::from_millis(100), frames());
+    assert!(control.exits(DropReason::SlowPathRate.into()).packets > 0, "burst and rate are used up");
+    let account = node.account(control.slice());
+    assert_eq!(account.received(), 24);
+}
+
+#[test]
+fn a_slice_manager_sends_in_band_and_straight_to_a_queue() {
+    let mut node = node();
+    let mut control = node.admit(request(0, 100)).unwrap();
+    ordinary_routes(&mut node, &mut control);
+    let packet = |to| {
+        let inner = ipv4(64, to, 53);
+        Packet::with_headroom(vec![0; 200].into_boxed_slice(), 64, &inner).unwrap()
+    };
+    control.inject(Injection::InBand { packet: packet([11, 1, 2, 3]), link: 0 }).unwrap();
+    control.inject(Injection::Direct { packet: packet([99, 1, 2, 3]), result: 0, traffic_class: 2 }).unwrap();
+    control
+        .inject(Injection::Direct { packet: packet([99, 1, 2, 3]), result: 99, traffic_class: 0 })
+        .unwrap();
+    control.inject(Injection::Direct { packet: packet([99, 1, 2, 3]), result: 3, traffic_class: 0 }).unwrap();
+    control.inject(Injection::InBand { packet: packet([77, 1, 2, 3]), link: 0 }).unwrap();
+    let mut sent = run(&mut node, Nanos::ZERO, Vec::new());
+    sent.extend(run(&mut node, Nanos::ZERO, Vec::new()));
+    sent.extend(run(&mut node, Nanos::ZERO, Vec::new()));
+    let seen: Vec<_> =
+        sent.iter().map(|(at, frame)| (*at, frame[1], frame[28 + 8], frame[28 + 16])).collect();
+    assert_eq!(seen, [(0, 2, 64, 99), (1, 0, 64, 11)], "neither is a hop older");
+    let account = node.account(control.slice());
+    assert_eq!((account.injected.packets, account.received()), (5, 0));
+    assert_eq!(control.exits(DropReason::NoMatch.into()).packets, 2);
+    assert_eq!(control.exits(DropReason::Filtered.into()).packets, 1);
+}
+
+#[test]
+fn commands_of_another_slices_things_are_refused_and_change_nothing() {
+    let mut node = node();
+    let mut asked = request(0, 100);
+    (asked.filters, asked.results) = (2, 4);
+    let mut control = node.admit(asked).unwrap();
+    let mut refused = |commands: &mut dyn FnMut(&mut fastpath::node::SliceControl<Buf>)| {
+        commands(&mut control);
+        node.poll_control(Nanos::ZERO, 64);
+        control.replies().map(|reply| reply.outcome).collect::<Vec<_>>()
+    };
+    let action = |link, queue| Action::forward(link, queue);
+    let (rank, value, mask) = route([10, 0, 0, 0], 8);
+    assert_eq!(
+        refused(&mut |control| {
+            control.set_result(0, action(2, 0)).unwrap();
+            control.set_result(0, action(0, 2)).unwrap();
+            control.set_result(0, action(0, 1)).unwrap();
+            control.set_result(4, action(0, 0)).unwrap();
+            control.insert(rank, value, mask, 4).unwrap();
+            control.configure_queue(2, 1, 1, 1).unwrap();
+            control.configure_queue(0, 0, 1, 1).unwrap();
+            control.configure_queue(0, 7, 1, 1).unwrap();
+        }),
+        [
+            Err(ControlError::UnknownLink { asked: 2, has: 2 }),
+            Err(ControlError::UnknownQueue { asked: 2, has: 2 }),
+            Err(ControlError::Interface { link: 0, queue: 1 }),
+            Err(ControlError::UnknownResult { asked: 4, has: 4 }),
+            Err(ControlError::UnknownResult { asked: 4, has: 4 }),
+            Err(ControlError::UnknownQueue { asked: 2, has: 2 }),
+            Err(ConfigError::Weight(0).into()),
+            Ok(Done::Configured),
+        ]
+    );
+    assert_eq!(
+        refused(&mut |control| {
+            for (network, result) in [(10, 0), (11, 0), (12, 0), (10, 1)] {
+                let (rank, value, mask) = route([network, 0, 0, 0], 8);
+                control.insert(rank, value, mask, result).unwrap();
+            }
+        }),
+        [
+            Ok(Done::Inserted(None)),
+            Ok(Done::Inserted(None)),
+            Err(ControlError::Filters(2)),
+            Ok(Done::Inserted(Some(0)))
+        ]
+    );
+    let busy = (0..65).map(|_| control.set_result(0, Action::Drop)).last();
+    assert_eq!(busy, Some(Err(Busy)), "no reply is ever lost for want of room");
+}
+
+#[test]
+fn what_is_not_there_is_not_promised() {
+    let refusal = |change: &dyn Fn(&mut SliceRequest)| {
+        let mut node = node();
+        let mut kept = node.admit(request(0, 100)).unwrap();
+        ordinary_routes(&mut node, &mut kept);
+        let mut asked = request(0, 300);
+        change(&mut asked);
+        let refused = node.admit(asked).unwrap_err();
+        // All that was touched on the way is free again.
+        let mut fits = request(0, 300);
+        fits.sram_words = 60;
+        fits.queues = [0, 1].map(|at| vec![QueueRequest::new(InterfaceId(at), 1); 7]).concat();
+        node.admit(fits).unwrap();
+        refused
+    };
+    let taken = OpenError::Taken { address: [10, 0, 0, 1].into(), port: 100, slice: SliceId(1) };
+    assert_eq!(refusal(&|asked| asked.links[0].port = 100), AdmitError::Port(taken));
+    assert_eq!(refusal(&|asked| asked.option = OptionId(2)), AdmitError::UnknownOption { asked: 2, has: 2 });
+    assert_eq!(
+        refusal(&|asked| asked.filters = 131_072),
+        AdmitError::Filters { asked: 131_072, left: 131_008 }
+    );
+    assert_eq!(refusal(&|asked| asked.results = 16_384), AdmitError::Results { asked: 16_384, left: 16_320 });
+    assert_eq!(
+        refusal(&|asked| asked.links[1].interface.0 = 2),
+        AdmitError::UnknownInterface { asked: 2, has: 2 }
+    );
+    assert_eq!(refusal(&|asked| asked.queues = vec![asked.queues[0]; 8]), AdmitError::Queues(0));
+    assert_eq!(refusal(&|asked| asked.queues[1].weight = 0), AdmitError::Queue(ConfigError::Weight(0)));
+    assert!(matches!(refusal(&|asked| asked.links[1].mtu = 0), AdmitError::Link(_)));
+    assert!(matches!(refusal(&|asked| asked.sram_words = 61), AdmitError::Sram(_)));
+    let mut full = node();
+    let _all: Vec<_> = (0..4).map(|n| full.admit(request(0, 100 + 2 * n)).unwrap()).collect();
+    assert_eq!(full.admit(request(0, 300)).unwrap_err(), AdmitError::Slices(4));
+}
+
+#[test]
+fn a_slice_that_goes_leaves_nothing_behind() {
+    let mut node = node();
+    let mut first = node.admit(request(0, 100)).unwrap();
+    ordinary_routes(&mut node, &mut first);
+    first.memory().set(0, 7).unwrap();
+    let frames = || vec![frame(0, 100, &ipv4(64, [10, 1, 2, 3], 53))];
+    assert_eq!(run(&mut node, Nanos::ZERO, frames()).len(), 1);
+    node.withdraw(first.slice());
+    assert_eq!(run(&mut node, Nanos::ZERO, frames()), []);
+    assert_eq!(node.count(SliceId::SUBSTRATE, DropReason::UnknownSlice.into()).packets, 1);
+    let second = node.admit(request(0, 100)).unwrap();
+    assert_eq!((second.slice(), second.memory().get(0)), (first.slice(), Some(0)));
+    assert_eq!(run(&mut node, Nanos::ZERO, frames()), [], "no filter is left");
+}
+
+#[test]
+fn control_works_from_another_thread_while_packets_flow() {
+    let mut node = node();
+    let mut control = node.admit(SliceRequest { filters: 256, ..request(1, 100) }).unwrap();
+    let manager = std::thread::spawn(move || {
+        control.set_result(0, Action::forward(0, 0)).unwrap();
+        let mut replies = Vec::new();
+        for label in 1..=200u8 {
+            let filter = |control: &mut fastpath::node::SliceControl<Buf>| {
+                control.insert(Rank(0), LookupKey::new(label.into()), LookupKey::MAX, 0)
+            };
+            while filter(&mut control) == Err(Busy) {
+                replies.extend(control.replies());
+                std::thread::yield_now();
+            }
+            control.memory().set(0, label.into()).unwrap();
+        }
+        while replies.len() < 201 {
+            replies.extend(control.replies());
+            std::thread::yield_now();
+        }
+        assert!(replies.iter().all(|reply| reply.outcome.is_ok()));
+        while control.queue_count(0).packets == 0 {
+            std::thread::yield_now();
+        }
+        control
+    });
+    let mut sent = 0;
+    let mut now = Nanos::ZERO;
+    let mut received = 0;
+    while !manager.is_finished() {
+        now += Nanos::from_micros(10);
+        received += 4;
+        sent += run(&mut node, now, (0..4).map(|_| frame(0, 100, &[200, 0, 0])).collect()).len();
+    }
+    let control = manager.join().unwrap();
+    assert!(sent > 0);
+    let account = node.account(control.slice());
+    assert_eq!((account.received(), account.sent.packets), (received, sent as u64));
+    assert_eq!(u64::from(control.memory().get(1).unwrap()), received, "the option counted each");
+}
+
+#[test]
+fn an_interface_with_a_bad_quantum_is_refused() {
+    let mut node: Node<(fastpath::code_option::ipv4::Ipv4,), Buf> =
+        Node::new(Default::default(), Limits::default());
+    let rate = Rate::bits_per_second(1_000_000).unwrap();
+    let config = InterfaceConfig { quantum: 1 << 20, ..InterfaceConfig::ip([10, 0, 0, 1].into(), rate) };
+    assert!(node.add_interface(config).is_err());
+    assert_eq!(
+        node.admit(SliceRequest {
+            links: vec![LinkRequest::new(InterfaceId(0), 1, peer())],
+            ..SliceRequest::new(OptionId(0))
+        })
+        .unwrap_err(),
+        AdmitError::UnknownInterface { asked: 0, has: 0 }
+    );
+}

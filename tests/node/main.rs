@@ -1,0 +1,7 @@
+//! The node as its users see it: slices, their control, what they are refused, and
+//! that none can change what another gets.
+#![cfg(feature = "alloc")]
+
+mod control;
+mod isolation;
+mod world;
