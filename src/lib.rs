@@ -58,6 +58,7 @@ pub mod slot;
 pub mod store;
 pub mod time;
 pub mod wire;
+pub mod words;
 
 // The blocks, in the order in which a packet meets them.
 pub mod io;
@@ -78,6 +79,10 @@ pub mod sram;
 
 // The blocks joined.
 pub mod pipeline;
+
+// The checks of each block, for whoever writes one.
+#[cfg(feature = "conformance")]
+pub mod conformance;
 
 // Slices, their resources and their control.
 #[cfg(feature = "alloc")]

@@ -11,6 +11,7 @@
 //! # Ok::<(), fastpath::exit::DropReason>(())
 //! ```
 
+use crate::arch::prefetch;
 use crate::exit::DropReason::{self, NoHeadroom, Truncated};
 
 /// A packet that owns its buffer, whatever the buffer is.
@@ -35,6 +36,22 @@ pub struct Packet<B> {
 pub struct Window {
     start: u32,
     end: u32,
+}
+
+impl Window {
+    /// The part of `octets`, which lie in this window, that is `len` octets from
+    /// `offset` on; and its window.
+    ///
+    /// # Errors
+    ///
+    /// [`Truncated`] if there are fewer octets.
+    #[inline(always)]
+    pub(crate) fn inner(self, octets: &[u8], offset: u16, len: u16) -> Result<(Self, &[u8]), DropReason> {
+        let (from, to) = (usize::from(offset), usize::from(offset) + usize::from(len));
+        let octets = octets.get(from..to).ok_or(Truncated)?;
+        let start = self.start.wrapping_add(u32::from(offset));
+        Ok((Self { start, end: start.wrapping_add(u32::from(len)) }, octets))
+    }
 }
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>> Packet<B> {
@@ -66,6 +83,14 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Packet<B> {
     #[inline(always)]
     pub fn bytes(&self) -> &[u8] {
         self.part(self.window)
+    }
+
+    /// Starts fetching the two cache lines in which headers are.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self) {
+        if let Some(octets) = self.buf.as_ref().get(self.window.start as usize..) {
+            octets.first().into_iter().chain(octets.get(64)).for_each(prefetch);
+        }
     }
 
     /// Length in octets.
@@ -146,6 +171,11 @@ fn empty() -> &'static [u8] {
     &[]
 }
 
+#[cold]
+fn empty_mut() -> &'static mut [u8] {
+    &mut []
+}
+
 /// A packet that is being rewritten: not generic, so that block traits stay object
 /// safe.
 ///
@@ -178,7 +208,10 @@ impl<'a> PacketMut<'a> {
     /// The packet's octets, for rewriting in place.
     #[inline(always)]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.buf.get_mut(self.start..self.end).unwrap_or_default()
+        match self.buf.get_mut(self.start..self.end) {
+            Some(bytes) => bytes,
+            None => empty_mut(),
+        }
     }
 
     /// Length in octets.

@@ -135,6 +135,18 @@ pub enum DscpModel {
     Uniform,
 }
 
+/// What a code option's `format` says of the packet it has rewritten; the outer header
+/// is made from it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Outgoing {
+    /// Its DSCP and ECN, from which the outer header's are made; 0 for protocols that
+    /// have none.
+    pub traffic_class: u8,
+    /// Where to send it, on a link that was opened as multipoint; elsewhere the packet
+    /// is dropped as [`DropReason::Destination`](crate::exit::DropReason::Destination).
+    pub destination: Option<Endpoint>,
+}
+
 /// An address and a UDP port. IPv4 addresses stand as IPv4-mapped IPv6 addresses
 /// (RFC 4291, 2.5.5.2).
 ///
@@ -145,18 +157,29 @@ pub struct Endpoint {
     high: u64,
     low: u64,
     port: u16,
+    spare: Spare,
+}
+
+/// Fills what would be padding. A `Result` of something with an endpoint keeps its
+/// tag here: elsewhere it would stand in the word of an [`Admission`], which then had
+/// to be taken apart for each packet.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[repr(u32)]
+enum Spare {
+    #[default]
+    Zero = 0,
 }
 
 impl Endpoint {
     /// The unspecified address and port 0: no endpoint.
-    pub const NONE: Self = Self { high: 0, low: 0, port: 0 };
+    pub const NONE: Self = Self { high: 0, low: 0, port: 0, spare: Spare::Zero };
 
     const MAPPED: u64 = 0xffff << 32;
 
     /// `port` of the IPv4 address with these 32 bits, the first octet on top.
     #[inline(always)]
     pub const fn v4(address: u32, port: u16) -> Self {
-        Self { high: 0, low: Self::MAPPED | address as u64, port }
+        Self { high: 0, low: Self::MAPPED | address as u64, port, spare: Spare::Zero }
     }
 
     /// The 32 bits of an IPv4 address, the first octet on top.
@@ -185,7 +208,7 @@ impl From<SocketAddr> for Endpoint {
             SocketAddr::V4(at) => Self::v4(at.ip().to_bits(), at.port()),
             SocketAddr::V6(at) => {
                 let bits = at.ip().to_bits();
-                Self { high: (bits >> 64) as u64, low: bits as u64, port: at.port() }
+                Self { high: (bits >> 64) as u64, low: bits as u64, port: at.port(), spare: Spare::Zero }
             }
         }
     }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::net::SocketAddrV4;
 use std::rc::Rc;
 
-const INNER: [u8; 20] = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0xf9, 0x3d, 192, 168, 0, 1, 10, 1, 2, 3];
+const INNER: [u8; 20] = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0xae, 0x2c, 192, 168, 0, 1, 10, 1, 2, 3];
 const HEADROOM: u32 = 64;
 
 /// Takes a packet in `buf` through a pipeline and gives back what comes out.
@@ -31,7 +31,11 @@ fn through_the_pipeline<B: AsRef<[u8]> + AsMut<[u8]>>(buf: B) -> Packet<B> {
         table,
         egress: [Egress::forward(&Tunnel::new(LinkLayer::Ip, ours, peer), QueueId(0), 1472).unwrap()],
         sram: NoSram,
-        stats: Counters { egresses: [Count::ZERO; 1], queues: [Count::ZERO; 1], slices: [Count::ZERO; 2 * ROW] },
+        stats: Counters {
+            egresses: [Count::ZERO; 1],
+            queues: [Count::ZERO; 1],
+            slices: [Count::ZERO; 2 * ROW],
+        },
     };
     let mut vector = [Slot::new(packet, RxMeta::IP)];
     assert_eq!(fast_path.process(Nanos::ZERO, &mut vector, &mut queues, &mut NoSlowPath), 0);

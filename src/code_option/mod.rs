@@ -29,6 +29,7 @@
 pub mod ipv4;
 mod set;
 
+pub use crate::slot::Outgoing;
 pub use set::CodeOptionSet;
 
 use crate::exit::{DropReason, Exit};
@@ -36,9 +37,9 @@ use crate::id::{LinkId, SliceId};
 use crate::key::LookupKey;
 use crate::packet::PacketMut;
 use crate::slot::{DscpModel, Endpoint};
-use crate::sram::Words;
 use crate::time::Nanos;
 use crate::wire::ecn;
+use crate::words::Words;
 
 /// All that a code option sees besides the packet. Nothing in it belongs to another
 /// slice.
@@ -118,17 +119,6 @@ pub struct Answer {
     /// Octets that the formatted packet may have: the inner MTU of the way out. A
     /// longer one is dropped as [`DropReason::TooLong`] if the option lets it pass.
     pub mtu: u16,
-}
-
-/// What `format` says of the packet it has rewritten.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Outgoing {
-    /// Its DSCP and ECN, from which the outer header's are made; 0 for protocols that
-    /// have none.
-    pub traffic_class: u8,
-    /// Where to send it, on a link that was opened as multipoint; elsewhere the packet
-    /// is dropped as [`DropReason::Destination`].
-    pub destination: Option<Endpoint>,
 }
 
 /// One application's fast path: how to read its header and how to rewrite it.

@@ -15,7 +15,7 @@
 //!
 //! // 10.0.0.9:30000 -> 10.0.0.1:20001, three octets for slice 3; a TUN device's packet.
 //! let packet = [
-//!     0x45, 0, 0, 31, 0, 0, 0, 0, 64, 17, 0x66, 0xc4, 10, 0, 0, 9, 10, 0, 0, 1, // IPv4
+//!     0x45, 0, 0, 31, 0, 0, 0, 0, 64, 17, 0x66, 0xc5, 10, 0, 0, 9, 10, 0, 0, 1, // IPv4
 //!     0x75, 0x30, 0x4e, 0x21, 0, 11, 0, 0, // UDP
 //!     1, 2, 3,
 //! ];
@@ -34,9 +34,8 @@ use crate::slot::{Admission, Endpoint, RxMeta};
 
 /// Whose packet a frame holds, and where.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(C)]
 pub struct Inner {
-    /// Whose.
-    pub admission: Admission,
     /// Octets in front of it.
     pub offset: u16,
     /// Its length, without what the link padded.
@@ -45,6 +44,8 @@ pub struct Inner {
     pub source: Endpoint,
     /// That header's DSCP and ECN.
     pub traffic_class: u8,
+    /// Whose.
+    pub admission: Admission,
 }
 
 /// Finds a packet's slice, and the slice's packet in the frame.

@@ -83,7 +83,7 @@ const OPEN: u64 = 1 << 63;
 /// Slices by UDP destination address and port: Ethernet with at most one 802.1Q tag,
 /// or nothing, then IPv4, UDP.
 ///
-/// A hash table with linear probing, 16 octets an entry. Twice as many entries as
+/// A hash table with linear probing, 24 octets an entry. Twice as many entries as
 /// ports make most look-ups one cache line; the longest takes as many entries as
 /// [`longest_probe`](Self::longest_probe) says, which the operator's ports determine
 /// and no packet does. Entries beyond a power of two are not used.
@@ -240,16 +240,17 @@ impl<S: Store<Item = PortEntry>> UdpPorts<S> {
 
     #[inline(always)]
     fn find(&self, key: u64) -> Option<&PortEntry> {
+        let home = self.home(key);
+        let entry = self.entries.items().get(home)?;
+        if entry.key == key { Some(entry) } else { self.find_behind(home, key) }
+    }
+
+    /// What was pushed away from its home.
+    #[inline(never)]
+    fn find_behind(&self, home: usize, key: u64) -> Option<&PortEntry> {
         let (entries, mask) = (self.entries.items(), self.mask());
-        let mut at = self.home(key);
-        for _ in 0..self.probes {
-            let entry = entries.get(at)?;
-            if entry.key == key {
-                return Some(entry);
-            }
-            at = (at + 1) & mask;
-        }
-        None
+        let mut probes = (1..self.probes).map_while(|distance| entries.get((home + distance) & mask));
+        probes.find(|entry| entry.key == key)
     }
 
     #[inline(always)]
@@ -257,15 +258,26 @@ impl<S: Store<Item = PortEntry>> UdpPorts<S> {
         plain!(self, frame, 42, 14, |head| wire::be16::<12, 42>(head) == ethernet::IPV4)
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn plain_ip(&self, frame: &[u8]) -> Option<Inner> {
         plain!(self, frame, 28, 0, |_: &[u8; 28]| true)
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn plain_tagged(&self, frame: &[u8]) -> Option<Inner> {
         plain!(self, frame, 46, 18, |head| wire::be16::<12, 46>(head) == ethernet::VLAN
             && wire::be16::<16, 46>(head) == ethernet::IPV4)
+    }
+
+    /// All that is no plain Ethernet frame.
+    #[inline(never)]
+    fn other(&self, frame: &[u8], meta: &RxMeta) -> Result<Inner, DropReason> {
+        let plain = match meta.layer {
+            Layer::Ip => self.plain_ip(frame),
+            Layer::Ethernet if frame.get(12..14) == Some(&[0x81, 0x00]) => self.plain_tagged(frame),
+            _ => None,
+        };
+        plain.map_or_else(|| self.any(frame, meta), Ok)
     }
 
     /// All that is unusual, and what is wrong with the rest.
@@ -329,18 +341,15 @@ impl<S: Store<Item = PortEntry>> UdpPorts<S> {
 impl<S: Store<Item = PortEntry>> Decap for UdpPorts<S> {
     #[inline(always)]
     fn decap(&self, frame: &[u8], meta: &RxMeta) -> Result<Inner, DropReason> {
-        let plain = match meta.layer {
-            Layer::Ethernet => match self.plain_ethernet(frame) {
-                None if frame.get(12..14) == Some(&[0x81, 0x00]) => self.plain_tagged(frame),
-                plain => plain,
-            },
-            Layer::Ip => self.plain_ip(frame),
-            _ => None,
-        };
-        match plain {
-            Some(inner) => Ok(inner),
-            None => self.any(frame, meta),
+        if meta.layer == Layer::Ethernet
+            && let Some(inner) = self.plain_ethernet(frame)
+        {
+            return Ok(inner);
         }
+        // By field, so that the inner packet of a plain frame is never put into memory:
+        // it would be read back before it is written.
+        let Inner { admission, offset, len, source, traffic_class } = self.other(frame, meta)?;
+        Ok(Inner { admission, offset, len, source, traffic_class })
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! ```
 //! use core::net::SocketAddrV4;
-//! use fastpath::code_option::Outgoing;
 //! use fastpath::egress::{Egress, LinkLayer, Tunnel};
 //! use fastpath::id::QueueId;
 //! use fastpath::packet::Packet;
+//! use fastpath::slot::Outgoing;
 //!
 //! let tunnel = Tunnel::new(
 //!     LinkLayer::Ip,

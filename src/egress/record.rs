@@ -1,11 +1,10 @@
 //! The record that a lookup's result names: one cache line.
 
-use crate::code_option::Outgoing;
 use crate::egress::{TemplateTable, Tunnel};
 use crate::exit::{DropReason, Exit};
 use crate::id::QueueId;
 use crate::packet::PacketMut;
-use crate::slot::Endpoint;
+use crate::slot::{Endpoint, Outgoing};
 use crate::wire::{self, checksum};
 
 /// All that a packet needs on its way out, in one cache line.
@@ -184,7 +183,8 @@ impl Egress {
         let sum = wire::be16::<10, { Tunnel::HEADER }>(ip);
         let header = packet.push(template)?;
         let outer = header.last_chunk_mut().ok_or(DropReason::NoHeadroom)?;
-        finish(outer, sum, inner, outgoing.traffic_class & self.class_mask);
+        let [_, own_class, ..] = ip;
+        finish(outer, sum, inner, *own_class, outgoing.traffic_class & self.class_mask);
         match outgoing.destination {
             None => Ok(()),
             Some(to) if self.multipoint => redirect(outer, to),
@@ -202,14 +202,15 @@ impl Egress {
 }
 
 /// Completes an IPv4 and UDP header in front of `inner` octets, whose sum without
-/// lengths and `class` is `sum`.
+/// lengths and `class` is `sum`; it has `own_class` already. (What was just written is
+/// not read back: that would wait.)
 #[inline(always)]
-pub(super) fn finish(outer: &mut [u8; Tunnel::HEADER], sum: u16, inner: usize, class: u8) {
+pub(super) fn finish(outer: &mut [u8; Tunnel::HEADER], sum: u16, inner: usize, own_class: u8, class: u8) {
     let udp = (inner as u16).wrapping_add(8);
     let total = udp.wrapping_add(20);
     let [_, tos, l0, l1, _, _, _, _, _, _, c0, c1, _, _, _, _, _, _, _, _, _, _, _, _, u0, u1, _, _] = outer;
     // Bits of a pipe's own DSCP and of the mask never meet.
-    *tos |= class;
+    *tos = own_class | class;
     [*l0, *l1] = total.to_be_bytes();
     [*c0, *c1] = (!checksum::add16(checksum::add16(sum, total), u16::from(class))).to_be_bytes();
     [*u0, *u1] = udp.to_be_bytes();
@@ -326,11 +327,20 @@ mod tests {
         let mut packet = Packet::new([0u8; 64], 41, 64).unwrap();
         let whole = packet.whole();
         let wide = Egress { mtu: 64, ..egress };
-        let put =
-            packet.edit(whole, |p| wide.encapsulate(p, &Outgoing::default(), &()));
+        let put = packet.edit(whole, |p| wide.encapsulate(p, &Outgoing::default(), &()));
         assert_eq!((put, packet.whole()), (Err(DropReason::NoHeadroom), whole));
         let missing = Egress::by_template(7, QueueId(0), 20).unwrap();
         assert_eq!(sent(&missing, &(), &[1], Outgoing::default()).err(), Some(DropReason::NoMatch));
+        let shim = Egresses {
+            records: [Egress::NONE; 0],
+            templates: [Template::new(&tunnel(None), &[0; 8]).unwrap()],
+        };
+        let widest = Egress::by_template(0, QueueId(0), Egress::MAX_MTU).unwrap();
+        for (len, expected) in [(65_499, Ok(())), (65_500, Err(DropReason::TooLong))] {
+            let mut packet = Packet::new(std::vec![0; 65_600], 100, 100 + len).unwrap();
+            let put = packet.edit(packet.whole(), |p| widest.encapsulate(p, &Outgoing::default(), &shim));
+            assert_eq!(put, expected, "a shim counts too");
+        }
         for mtu in [0, Egress::MAX_MTU + 1] {
             let refused = EgressError::Mtu { mtu, most: Egress::MAX_MTU };
             assert_eq!(Egress::forward(&tunnel(None), QueueId(0), mtu).err(), Some(refused));

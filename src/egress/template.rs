@@ -1,9 +1,9 @@
 //! Outer headers that do not fit a record: up to 128 octets, copied at once.
 
-use crate::code_option::Outgoing;
-use crate::egress::{EgressError, Tunnel};
+use crate::egress::{Egress, EgressError, Tunnel};
 use crate::exit::DropReason;
 use crate::packet::PacketMut;
+use crate::slot::Outgoing;
 use crate::wire::ipv4;
 
 use super::record::{finish, redirect};
@@ -61,8 +61,12 @@ impl Template {
         let outer = header.get_mut(usize::from(self.ip)..).ok_or(DropReason::Malformed)?;
         let behind = outer.len() - outer.len().min(Tunnel::HEADER);
         let outer = outer.first_chunk_mut::<{ Tunnel::HEADER }>().ok_or(DropReason::Malformed)?;
+        if inner + behind > usize::from(Egress::MAX_MTU) {
+            return Err(DropReason::TooLong);
+        }
         let sum = crate::wire::be16::<{ ipv4::HEADER - 10 }, { Tunnel::HEADER }>(outer);
-        finish(outer, sum, inner + behind, outgoing.traffic_class & self.class_mask);
+        let [_, own_class, ..] = *outer;
+        finish(outer, sum, inner + behind, own_class, outgoing.traffic_class & self.class_mask);
         match outgoing.destination {
             Some(to) if self.multipoint => redirect(outer, to),
             Some(_) => Err(DropReason::Destination),

@@ -1,6 +1,8 @@
 //! Figure 4, "Rx" and "Tx": where packets come from and where they go.
 
 mod memory;
+#[cfg(feature = "pcap")]
+pub mod pcap;
 
 pub use memory::Ring;
 

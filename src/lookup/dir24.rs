@@ -28,10 +28,10 @@ const TOP: usize = 1 << 24;
 pub struct Dir24 {
     slice: SliceId,
     /// An egress, or [`LONGER`] and the number of a chunk; 0 is none.
-    top: Box<[u16]>,
+    top: Box<[u16; TOP]>,
     chunks: Vec<[u16; 256]>,
     /// Length of the prefix that wrote each entry; read by updates only.
-    top_lens: Box<[u8]>,
+    top_lens: Box<[u8; TOP]>,
     chunk_lens: Vec<[u8; 256]>,
     /// Prefixes longer than 24 bits in each chunk; a chunk with none is free.
     longer: Vec<u32>,
@@ -68,6 +68,16 @@ const fn prefix_mask(len: u8) -> u32 {
     }
 }
 
+/// A first level, made on the heap: an array on the stack would be too large. Its
+/// length is in its type, so that no index of 24 bits is checked.
+fn zeroes<T: Copy + Default>() -> Box<[T; TOP]> {
+    let zeroes = alloc::vec![T::default(); TOP].into_boxed_slice();
+    match zeroes.try_into() {
+        Ok(zeroes) => zeroes,
+        Err(_) => unreachable!("the length is that of the array"),
+    }
+}
+
 impl Dir24 {
     /// No route yet, room for `routes` of them, and for longer prefixes than /24 in
     /// `chunks` different /24 (at most 32,768).
@@ -75,9 +85,9 @@ impl Dir24 {
         let chunks = chunks.min(usize::from(LONGER));
         Self {
             slice,
-            top: alloc::vec![0; TOP].into_boxed_slice(),
+            top: zeroes(),
             chunks: alloc::vec![[0; 256]; chunks],
-            top_lens: alloc::vec![0; TOP].into_boxed_slice(),
+            top_lens: zeroes(),
             chunk_lens: alloc::vec![[0; 256]; chunks],
             longer: alloc::vec![0; chunks],
             free: (0..chunks as u16).rev().collect(),

@@ -37,6 +37,18 @@ impl<S: Store<Item: TernaryTable>> TernaryTable for SliceTable<S> {
             engine.prefetch(key);
         }
     }
+    /// One choice of an engine for neighbours of the same slice.
+    #[inline(always)]
+    fn lookup_batch(&self, keys: &[TableKey], mut found: &mut [Option<Self::Value>]) {
+        for keys in keys.chunk_by(|one, next| one.slice() == next.slice()) {
+            let Some((answers, rest)) = found.split_at_mut_checked(keys.len()) else { return };
+            match keys.first().and_then(|&key| self.engine(key)) {
+                Some(engine) => engine.lookup_batch(keys, answers),
+                None => answers.fill(None),
+            }
+            found = rest;
+        }
+    }
     fn quiescent(&self) {
         self.0.items().iter().for_each(TernaryTable::quiescent);
     }
@@ -113,6 +125,15 @@ mod with_alloc {
         fn prefetch(&self, key: TableKey) {
             if let Self::Routes(routes) = self {
                 routes.prefetch(key);
+            }
+        }
+        #[inline(always)]
+        fn lookup_batch(&self, keys: &[TableKey], found: &mut [Option<EgressId>]) {
+            match self {
+                Self::Routes(routes) => routes.lookup_batch(keys, found),
+                Self::Linear(rows) => rows.lookup_batch(keys, found),
+                Self::TupleSpace(tuples) => tuples.lookup_batch(keys, found),
+                Self::Empty => found.fill(None),
             }
         }
     }

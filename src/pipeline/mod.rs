@@ -34,7 +34,7 @@
 //! };
 //!
 //! // A vector of up to 32 packets comes in; here it is one that a TUN device received.
-//! # let inner = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0xf9, 0x3d, 192, 168, 0, 1, 10, 1, 2, 3];
+//! # let inner = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0xae, 0x2c, 192, 168, 0, 1, 10, 1, 2, 3];
 //! # let to_us = Egress::forward(&Tunnel::new(LinkLayer::Ip, peer, ours), QueueId(0), 1472)?;
 //! # let mut packet = Packet::with_headroom([0u8; 256], 64, &inner).unwrap();
 //! # packet.edit(packet.whole(), |p| to_us.encapsulate(p, &Default::default(), &())).unwrap();
@@ -98,6 +98,9 @@ pub struct FastPath<D, C, T, E, M, S> {
 /// So many egresses stay in the second level cache; more are fetched ahead.
 const CACHED: usize = 4096;
 
+/// Packets that are looked up together. 16 reads in flight are what a core has.
+const GROUP: usize = 16;
+
 /// What the second half must know of a packet. In step with the keys; a lane of a
 /// packet that left is like that of a slot with none.
 #[derive(Clone, Copy, Debug, Default)]
@@ -123,8 +126,9 @@ where
     /// many packets are left in `vector`, each with its exit.
     ///
     /// The array's length is the number of packets in flight: 32, or 64 where tables
-    /// do not fit a cache. A key's table line is fetched while the next packets are
-    /// parsed, an egress (where there are many) while the next one is. Nothing is
+    /// do not fit a cache. The headers of all of them are fetched first, a key's table
+    /// line while the next packets are parsed, an egress (where there are many) while the
+    /// next one is. Nothing is
     /// allocated.
     ///
     /// Every packet is counted: as queued, as dropped, or as handed to `slow_path`. A
@@ -171,40 +175,51 @@ where
         let Self { decap, options, table, egress, sram, stats } = self;
         let mut lanes = [Lane::default(); N];
         let mut keys = [TableKey::default(); N];
-        let mut found = [None; N];
         let mut left = 0;
+
+        // The receiver may not have touched the headers, or long ago.
+        for packet in vector.iter().filter_map(|slot| slot.packet.as_ref()) {
+            packet.prefetch();
+        }
 
         // Substrate Decap and Parse: the header is in cache for both.
         for (at, ((slot, lane), key)) in vector.iter_mut().zip(&mut lanes).zip(&mut keys).enumerate() {
             let Some(packet) = &slot.packet else { continue };
             slot.exit = None;
-            let traced = trace.wants(at, packet.bytes());
-            let mut admitted = Lane::default();
+            let frame = packet.bytes();
+            let traced = trace.wants(at, frame);
             let mut admit = || -> Result<(), Exit> {
                 let injected = slot.meta.layer == Layer::Injected;
                 let inner = if injected {
-                    injection(packet.octets(), slot.meta.admission)
+                    // By field: a result that a call writes would stay in memory for all.
+                    injection(packet.octets(), slot.meta.admission).map(|inner| {
+                        let Inner { admission, offset, len, source, traffic_class } = inner;
+                        Inner { admission, offset, len, source, traffic_class }
+                    })
                 } else {
-                    decap.decap(packet.bytes(), &slot.meta)
+                    decap.decap(frame, &slot.meta)
                 };
                 if traced {
                     trace.step(Step::Decap(inner));
                 }
                 let Inner { admission, offset, len, source, traffic_class } = inner?;
-                let window = packet.window(offset, len)?;
-                admitted = Lane { admission, window, carry: 0, source, outer_class: traffic_class, injected };
-                let cx = context(&admitted, now, sram);
-                let query = options.parse(admission.option, packet.part(window), &cx);
+                let (window, octets) = packet.whole().inner(frame, offset, len)?;
+                // Written as soon as it is known: what is not kept for `parse` to end
+                // need not be put aside.
+                *lane = Lane { admission, window, carry: 0, source, outer_class: traffic_class, injected };
+                let cx = context(lane, now, sram);
+                let query = options.parse(admission.option, octets, &cx);
                 if traced {
                     trace.step(Step::Parse(query));
                 }
                 let Query { key: asked, carry } = query?;
                 *key = TableKey::new(admission.slice, asked);
                 table.prefetch(*key);
-                *lane = Lane { carry, ..admitted };
+                lane.carry = carry;
                 Ok(())
             };
             if let Err(exit) = admit() {
+                let admitted = core::mem::take(lane);
                 let stays = leave(now, exit, &admitted, slot, slow_path, stats);
                 left += usize::from(stays);
                 if traced {
@@ -213,69 +228,75 @@ where
             }
         }
 
-        // Lookup. Keys of empty lanes belong to the substrate, whose slice number no
-        // filter has.
-        table.lookup_batch(&keys, &mut found);
-        if egress.count() > CACHED {
-            for egress in found.iter().flatten().filter_map(|id| egress.egress(*id)) {
-                prefetch(egress);
+        // The rest in groups: while the first is looked up and rewritten, the lines of the
+        // last arrive.
+        let groups = keys.chunks(GROUP).zip(lanes.chunks(GROUP)).zip(vector.chunks_mut(GROUP));
+        for (group, ((keys, lanes), slots)) in groups.enumerate() {
+            // Lookup. Keys of empty lanes belong to the substrate, whose slice number no
+            // filter has.
+            let mut found = [None; GROUP];
+            table.lookup_batch(keys, &mut found);
+            if egress.count() > CACHED {
+                for egress in found.iter().flatten().filter_map(|id| egress.egress(*id)) {
+                    prefetch(egress);
+                }
             }
-        }
 
-        // Header Format and Queue Manager.
-        let lanes = lanes.iter().zip(&found);
-        for (at, (slot, (lane, found))) in vector.iter_mut().zip(lanes).enumerate() {
-            let Admission { slice, option, .. } = lane.admission;
-            if slice == SliceId::SUBSTRATE {
-                continue;
-            }
-            let Some(mut packet) = slot.packet.take() else { continue };
-            let traced = trace.wants(at, packet.bytes());
-            if traced {
-                trace.step(Step::Lookup(*found));
-            }
-            let formatted = packet.edit(lane.window, |packet| {
-                let record = found.and_then(|id| egress.egress(id)).ok_or(DropReason::NoMatch)?;
-                if let Some(exit) = record.exit() {
-                    return Err(exit);
+            // Header Format and Queue Manager.
+            let lanes = lanes.iter().zip(&found);
+            for (at, (slot, (lane, found))) in (group * GROUP..).zip(slots.iter_mut().zip(lanes)) {
+                let Admission { slice, option, .. } = lane.admission;
+                if slice == SliceId::SUBSTRATE {
+                    continue;
                 }
-                let answer = Answer { word: record.word(), carry: lane.carry, mtu: record.mtu() };
-                let cx = context(lane, now, sram);
-                let outgoing = options.format(option, packet, answer, &cx);
+                let Some(mut packet) = slot.packet.take() else { continue };
+                let traced = trace.wants(at, packet.bytes());
                 if traced {
-                    trace.step(Step::Format(outgoing));
+                    trace.step(Step::Lookup(*found));
                 }
-                let outgoing = outgoing?;
-                record.encapsulate(packet, &outgoing, egress)?;
-                Ok::<(&Egress, Outgoing), Exit>((record, outgoing))
-            });
-            let octets = packet.octets();
-            let exit = match (formatted, *found) {
-                (Ok((record, outgoing)), Some(id)) => {
-                    let ecn_capable = record.ecn_capable(&outgoing);
-                    let arrival = Arrival { octets, precedence: 0, ecn_capable };
-                    match queues.enqueue(now, record.queue(), packet, arrival) {
-                        Ok(()) => {
-                            stats.record(Event::Queued(id), octets);
-                            if traced {
-                                trace.step(Step::Queued { queue: record.queue(), octets });
+                let formatted = packet.edit(lane.window, |packet| {
+                    let Some(id) = *found else { return Err(DropReason::NoMatch.into()) };
+                    let Some(record) = egress.egress(id) else { return Err(DropReason::NoMatch.into()) };
+                    if let Some(exit) = record.exit() {
+                        return Err(exit);
+                    }
+                    let answer = Answer { word: record.word(), carry: lane.carry, mtu: record.mtu() };
+                    let cx = context(lane, now, sram);
+                    let outgoing = options.format(option, packet, answer, &cx);
+                    if traced {
+                        trace.step(Step::Format(outgoing));
+                    }
+                    let outgoing = outgoing?;
+                    record.encapsulate(packet, &outgoing, egress)?;
+                    Ok::<(EgressId, &Egress, Outgoing), Exit>((id, record, outgoing))
+                });
+                let octets = packet.octets();
+                let exit = match formatted {
+                    Ok((id, record, outgoing)) => {
+                        let ecn_capable = record.ecn_capable(&outgoing);
+                        let arrival = Arrival { octets, precedence: 0, ecn_capable };
+                        match queues.enqueue(now, record.queue(), packet, arrival) {
+                            Ok(()) => {
+                                stats.record(Event::Queued(id), octets);
+                                if traced {
+                                    trace.step(Step::Queued { queue: record.queue(), octets });
+                                }
+                                continue;
                             }
-                            continue;
-                        }
-                        Err(rejected) => {
-                            packet = rejected.handle;
-                            rejected.reason.into()
+                            Err(rejected) => {
+                                packet = rejected.handle;
+                                rejected.reason.into()
+                            }
                         }
                     }
+                    Err(exit) => exit,
+                };
+                slot.packet = Some(packet);
+                let stays = leave(now, exit, lane, slot, slow_path, stats);
+                left += usize::from(stays);
+                if traced {
+                    trace.step(Step::Exit(slot.exit.unwrap_or((slice, exit))));
                 }
-                (Err(exit), _) => exit,
-                (Ok(_), None) => DropReason::NoMatch.into(),
-            };
-            slot.packet = Some(packet);
-            let stays = leave(now, exit, lane, slot, slow_path, stats);
-            left += usize::from(stays);
-            if traced {
-                trace.step(Step::Exit(slot.exit.unwrap_or((slice, exit))));
             }
         }
         table.quiescent();

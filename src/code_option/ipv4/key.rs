@@ -123,9 +123,8 @@ const WITH_PORTS: [u64; 4] = {
 /// The port fields of a packet whose first four octets behind the header are `first`.
 #[inline(always)]
 pub(super) fn ports(protocol: u8, first: u32) -> u32 {
-    let [low, _, high, _] = WITH_PORTS;
-    let word = if protocol < 128 { low } else { high };
-    if protocol & 0x40 == 0 && word >> (protocol & 63) & 1 != 0 {
+    let word = WITH_PORTS.get(usize::from(protocol >> 6)).copied().unwrap_or(0);
+    if word >> (protocol & 63) & 1 != 0 {
         return first;
     }
     if protocol == ipv4::ICMP { icmp::type_and_code(&first.to_be_bytes()).unwrap_or(0) } else { 0 }

@@ -1,0 +1,69 @@
+//! What fuzzing feeds the pipeline is worth feeding: octets drawn at random become frames
+//! of which many are forwarded, and the others leave in all ways.
+
+#[allow(dead_code, unreachable_pub, reason = "public for the fuzz targets, which use the rest")]
+#[path = "../fuzz/src/lib.rs"]
+mod inputs;
+
+use inputs::{Cursor, Tally, decap, frame, ipv4, pipeline};
+
+/// SplitMix64: the same octets in each run.
+struct Octets(u64);
+
+impl Octets {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    fn take(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.next() as u8).collect()
+    }
+}
+
+const INPUTS: u64 = 10_000;
+
+#[test]
+fn a_third_of_the_frames_is_forwarded() {
+    let mut octets = Octets(1);
+    let (mut sum, mut useful) = (Tally::default(), 0);
+    for _ in 0..INPUTS {
+        let len = octets.next() as usize % 1024;
+        let tally = pipeline(&octets.take(len));
+        useful += u64::from(tally.forwarded > 0);
+        sum.received += tally.received;
+        sum.forwarded += tally.forwarded;
+        sum.dropped += tally.dropped;
+        sum.slow_path += tally.slow_path;
+    }
+    println!("{useful} of {INPUTS} inputs; {sum:?}");
+    assert_eq!(sum.received, sum.forwarded + sum.dropped + sum.slow_path);
+    assert!(sum.forwarded * 3 >= sum.received, "{sum:?}");
+    assert!(useful * 3 >= INPUTS, "{useful} inputs forward something");
+    assert!(sum.dropped * 20 >= sum.received && sum.slow_path * 20 >= sum.received, "{sum:?}");
+}
+
+#[test]
+fn decapsulation_and_ipv4_agree_with_etherparse() {
+    let mut octets = Octets(2);
+    let mut sound = 0;
+    for _ in 0..INPUTS {
+        let seed = octets.take(256);
+        let mut shape = frame(&mut Cursor(&seed));
+        sound += u32::from(shape.sound);
+        decap(&shape.octets);
+        if let Some((_, at)) = shape.inner {
+            ipv4(&[&seed[..4], &shape.octets[at..]].concat());
+        }
+        let at = octets.next() as usize % shape.octets.len().max(1);
+        if let Some(octet) = shape.octets.get_mut(at) {
+            *octet ^= 1 << (octets.next() % 8);
+        }
+        decap(&shape.octets);
+        decap(&seed);
+        ipv4(&seed);
+    }
+    assert!(sound > 2500, "{sound} sound frames");
+}
