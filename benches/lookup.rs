@@ -20,7 +20,7 @@ fn routes_and_keys(count: u32) -> (Vec<(u32, u8)>, Vec<TableKey>) {
     let routes: Vec<_> = (0..count)
         .map(|n| {
             let len = 20 + (n % 5) as u8;
-            (0x0100_0000 + (n << 12) & u32::MAX << (32 - len), len)
+            ((0x0100_0000 + (n << 12)) & (u32::MAX << (32 - len)), len)
         })
         .collect();
     let prefixes: Vec<_> = routes.iter().map(|&(network, len)| Prefix::new(network, len).unwrap()).collect();

@@ -67,7 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     while let Some(sent) = queues.dequeue(Nanos::ZERO) {
         let (outer, inner) = sent.handle.bytes().split_at(28);
-        println!("sent to {}: {:02x?}", Ipv4Addr::from_octets(outer[16..20].try_into()?), inner);
+        println!("sent to {}: {:02x?}", Ipv4Addr::from(<[u8; 4]>::try_from(&outer[16..20])?), inner);
     }
     for (octets, slot) in inner.iter().zip(&vector) {
         slot.exit.iter().for_each(|(slice, exit)| println!("slice {slice} kept {octets:02x?}: {exit}"));

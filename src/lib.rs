@@ -35,7 +35,7 @@
 //! | none | the core: works on arrays and on memory that the caller lends |
 //! | `alloc` | tables that grow, boxed memory, the node with its slices and their control |
 //! | `std` (default) | `alloc`, and what needs an operating system |
-//! | `pcap` | capture files as Rx and Tx |
+//! | `pcap` | reading and writing capture files |
 //! | `conformance` | a check kit for each trait, to be run by whoever implements it |
 //! | `workloads` | rule sets, traffic and adversaries for tests and benchmarks |
 

@@ -66,19 +66,21 @@ fn bytes_mut_without_a_copy() {
 /// A handle whose buffer goes back to its pool when it is dropped, as an mbuf or a frame
 /// of a UMEM does.
 struct Handle {
-    frame: Option<Box<[u8; 128]>>,
-    pool: Rc<RefCell<Vec<Box<[u8; 128]>>>>,
+    frame: Option<Frame>,
+    pool: Rc<RefCell<Vec<Frame>>>,
 }
+
+type Frame = Box<[u8]>;
 
 impl AsRef<[u8]> for Handle {
     fn as_ref(&self) -> &[u8] {
-        self.frame.as_ref().map_or(&[], |frame| &frame[..])
+        self.frame.as_deref().unwrap_or_default()
     }
 }
 
 impl AsMut<[u8]> for Handle {
     fn as_mut(&mut self) -> &mut [u8] {
-        self.frame.as_mut().map_or(&mut [], |frame| &mut frame[..])
+        self.frame.as_deref_mut().unwrap_or_default()
     }
 }
 
@@ -90,7 +92,7 @@ impl Drop for Handle {
 
 #[test]
 fn a_lost_packet_is_a_freed_buffer() {
-    let pool = Rc::new(RefCell::new(vec![Box::new([0u8; 128])]));
+    let pool = Rc::new(RefCell::new(vec![vec![0u8; 128].into_boxed_slice()]));
     let frame = pool.borrow_mut().pop();
     let packet = through_the_pipeline(Handle { frame, pool: pool.clone() });
     assert!(pool.borrow().is_empty(), "the packet has it");

@@ -492,8 +492,16 @@ fn wrong_arguments_and_files_are_named() {
     assert!(error.contains("this is no capture: the file begins with [23, 21, 2f, 62]"), "{error}");
     assert_eq!(run(&["--unknown"]), Ok((2, String::new())));
 
-    // A capture that is cut off: what was before is in the account, and the status says so.
+    // What is read is not overwritten.
     let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures/hosts.pcap");
+    let input = scratch.path("red-north.pcap");
+    fs::copy(&capture, &input).unwrap();
+    let error =
+        run(&["--in", &format!("red-south={}", input.display()), "--out", text(&scratch.0)]).unwrap_err();
+    assert!(error.ends_with("red-north.pcap is read and would be overwritten"), "{error}");
+    assert_eq!(fs::read(&input).unwrap(), fs::read(&capture).unwrap());
+
+    // A capture that is cut off: what was before is in the account, and the status says so.
     let mut octets = fs::read(capture).unwrap();
     octets.truncate(octets.len() - 5);
     let cut = scratch.path("cut.pcap");

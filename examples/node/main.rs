@@ -151,6 +151,22 @@ pub(crate) fn run(
         true => Box::new(Demo::new(&plan, arguments.packets.unwrap_or(1_500_000), arguments.seed)?),
         false => Box::new(Replay::open(&plan, &arguments.inputs, arguments.inner)?),
     };
+    for (dir, (_, file)) in
+        arguments.out.iter().flat_map(|dir| arguments.inputs.iter().map(move |it| (dir, it)))
+    {
+        let same = |link: &str| {
+            let written = dir.join(format!("{link}.pcap")).canonicalize();
+            written.is_ok_and(|written| file.canonicalize().is_ok_and(|file| file == written))
+        };
+        if plan.links().any(|(_, _, link, _)| same(link)) {
+            return Err(format!(
+                "--out {}: {} is read and would be overwritten",
+                dir.display(),
+                file.display()
+            )
+            .into());
+        }
+    }
     let mut captures = arguments.out.as_ref().map(|dir| Captures::create(&plan, dir)).transpose()?;
     let bar = progress(source.expected());
     let wishes = Wishes {

@@ -34,6 +34,8 @@ use crate::slot::{Admission, Endpoint, RxMeta};
 
 /// Whose packet a frame holds, and where.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+// In this order, so that the tag and the reason of a `Result` stand beside the admission
+// and not in it: it moves as one word.
 #[repr(C)]
 pub struct Inner {
     /// Octets in front of it.

@@ -115,7 +115,8 @@ mod tests {
             let got = [0, 1, 2].map(|at: usize| vector[at].packet.take().unwrap().bytes()[0]);
             assert_eq!(got, [round, round + 1, round + 2]);
         }
-        let mut none = Ring::new([const { Slot::<[u8; 1]>::EMPTY }; 0]);
+        let empty: [Slot<[u8; 1]>; 0] = [];
+        let mut none = Ring::new(empty);
         assert!(none.push(Slot::EMPTY).is_err() && none.pop().is_none());
     }
 }

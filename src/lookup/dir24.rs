@@ -62,9 +62,9 @@ fn hash(network: u32, len: u8) -> u64 {
 }
 
 const fn prefix_mask(len: u8) -> u32 {
-    match len {
-        0 => 0,
-        len => u32::MAX << (32 - len as u32 % 33) % 32,
+    match u32::MAX.checked_shl(32u32.saturating_sub(len as u32)) {
+        Some(mask) => mask,
+        None => 0,
     }
 }
 
@@ -111,7 +111,7 @@ impl Dir24 {
         (TOP + 256 * (self.chunks.len() - self.free.len())) * size_of::<u16>()
     }
 
-    /// The egress of the longest prefix of `address`.
+    /// The egress of the longest prefix of `address`, whoever asks.
     #[inline(always)]
     pub fn route(&self, address: u32) -> Option<EgressId> {
         let mut entry = *self.top.get((address >> 8) as usize)?;
@@ -229,7 +229,7 @@ impl TernaryTable for Dir24 {
 
     #[inline(always)]
     fn lookup(&self, key: TableKey) -> Option<EgressId> {
-        self.route(key.bits() as u32)
+        if key.slice() == self.slice { self.route(key.bits() as u32) } else { None }
     }
     #[inline(always)]
     fn prefetch(&self, key: TableKey) {
@@ -241,6 +241,9 @@ impl TernaryTable for Dir24 {
 
 impl AllMatches for Dir24 {
     fn next_match(&self, key: TableKey, after: Option<Place>) -> Option<Hit<EgressId>> {
+        if key.slice() != self.slice {
+            return None;
+        }
         // The next rank has the next shorter prefix.
         let most = match after {
             None => 32,

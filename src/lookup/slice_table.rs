@@ -40,6 +40,7 @@ impl<S: Store<Item: TernaryTable>> TernaryTable for SliceTable<S> {
     /// One choice of an engine for neighbours of the same slice.
     #[inline(always)]
     fn lookup_batch(&self, keys: &[TableKey], mut found: &mut [Option<Self::Value>]) {
+        let keys = keys.get(..found.len()).unwrap_or(keys);
         for keys in keys.chunk_by(|one, next| one.slice() == next.slice()) {
             let Some((answers, rest)) = found.split_at_mut_checked(keys.len()) else { return };
             match keys.first().and_then(|&key| self.engine(key)) {
@@ -115,7 +116,8 @@ mod with_alloc {
         #[inline(always)]
         fn lookup(&self, key: TableKey) -> Option<EgressId> {
             match self {
-                Self::Routes(routes) => routes.lookup(key),
+                // The table has looked at the slice.
+                Self::Routes(routes) => routes.route(key.bits() as u32),
                 Self::Linear(rows) => rows.lookup(key),
                 Self::TupleSpace(tuples) => tuples.lookup(key),
                 Self::Empty => None,
@@ -130,10 +132,14 @@ mod with_alloc {
         #[inline(always)]
         fn lookup_batch(&self, keys: &[TableKey], found: &mut [Option<EgressId>]) {
             match self {
-                Self::Routes(routes) => routes.lookup_batch(keys, found),
+                Self::Routes(routes) => {
+                    for (key, found) in keys.iter().zip(found) {
+                        *found = routes.route(key.bits() as u32);
+                    }
+                }
                 Self::Linear(rows) => rows.lookup_batch(keys, found),
                 Self::TupleSpace(tuples) => tuples.lookup_batch(keys, found),
-                Self::Empty => found.fill(None),
+                Self::Empty => found.iter_mut().zip(keys).for_each(|(found, _)| *found = None),
             }
         }
     }

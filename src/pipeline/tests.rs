@@ -285,6 +285,8 @@ fn draining_marks_drops_and_counts() {
         let mut vector = [Slot::from(frame(100, &ipv4(64, [10, 1, 2, 3])))];
         fast_path.process(Nanos::ZERO, &mut vector, &mut queues, &mut NoSlowPath);
         let (mut sent, mut recycled) = (Vec::new(), 0);
+        // The buffer is in the packet here, so that what is refused is large.
+        #[allow(clippy::result_large_err)]
         let send = |departure: crate::queue::Departure<Packet<Buf>>| {
             if refuse {
                 return Err(departure.handle);

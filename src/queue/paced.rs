@@ -38,8 +38,8 @@ impl Rate {
 /// not start before. Times are kept as integers with the remainder carried, so that
 /// nothing drifts. Who asks late catches up on at most `burst` of time.
 ///
-/// The scheduler inside is told octets with the overhead, so that its shares, too, are
-/// shares of the link. A departure says what `enqueue` said.
+/// The scheduler inside is told octets with the overhead, so that its shares and its
+/// limits, too, are of octets on the link. A departure says what `enqueue` said.
 #[derive(Clone, Debug)]
 pub struct Paced<W> {
     inner: W,

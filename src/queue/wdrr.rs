@@ -99,10 +99,11 @@ where
     /// # Errors
     ///
     /// [`ConfigError::Quantum`] if even the highest weight would earn less than
-    /// `longest`, or more than fits 31 bits.
+    /// `longest`, or more, with `longest` on top, than 32 bits hold.
     pub fn new(mut queues: Q, mut pool: D, unit: u32, longest: u32) -> Result<Self, ConfigError> {
         let highest = u64::from(QueueConfig::MAX_WEIGHT) * u64::from(unit);
-        if highest < u64::from(longest) || highest > u64::from(u32::MAX) || longest > u32::MAX / 2 {
+        // A deficit is what one round leaves, less than `longest`, and one quantum.
+        if highest < u64::from(longest) || highest + u64::from(longest) > u64::from(u32::MAX) {
             return Err(ConfigError::Quantum { weight: QueueConfig::MAX_WEIGHT, quantum: highest, longest });
         }
         queues.items_mut().fill(Queue::NEW);
@@ -386,6 +387,10 @@ mod tests {
         let foreign = QueueConfig { owner: SliceId(2), ..with(3) };
         assert_eq!(wdrr.configure(queue, foreign), Err(ConfigError::Owner(SliceId(1))));
         assert_eq!((wdrr.quantum(queue), wdrr.backlog(queue)), (600, 1));
-        assert!(Wdrr::new([Queue::NEW; 1], [const { Descriptor::<u8>::NEW }; 1], 0, 1).is_err());
+        let units = [(0, 1), (65_535, 65_536), (65_536, 1)];
+        for (unit, longest) in units {
+            assert!(Wdrr::new([Queue::NEW; 1], [const { Descriptor::<u8>::NEW }; 1], unit, longest).is_err());
+        }
+        assert!(Wdrr::new([Queue::NEW; 1], [const { Descriptor::<u8>::NEW }; 1], 65_535, 65_535).is_ok());
     }
 }

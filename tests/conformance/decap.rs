@@ -109,7 +109,7 @@ fn the_kit_catches_a_look_at_the_address() {
     struct Aligned;
     impl Decap for Aligned {
         fn decap(&self, frame: &[u8], meta: &RxMeta) -> Result<Inner, DropReason> {
-            if frame.as_ptr().addr() % 4 != 0 {
+            if !frame.as_ptr().addr().is_multiple_of(4) {
                 return Err(DropReason::Malformed);
             }
             Shim(|slice, room, len| Ok((known(slice)?, inside(room, len)?))).decap(frame, meta)

@@ -167,7 +167,7 @@ impl WdrrScheduler for Faulty {
         }
         match fault {
             Fault::Lifo => queue.packets.push_front((handle, arrival.octets)),
-            Fault::LosesOne if calls % 500 == 0 => queue.lost += 1,
+            Fault::LosesOne if calls.is_multiple_of(500) => queue.lost += 1,
             Fault::OctetsAreRounded => queue.packets.push_back((handle, arrival.octets.next_multiple_of(4))),
             _ => queue.packets.push_back((handle, arrival.octets)),
         }
@@ -181,7 +181,7 @@ impl WdrrScheduler for Faulty {
         }
         let waiting: usize = self.queues.iter().map(|queue| queue.packets.len()).sum();
         let sulks = match self.fault {
-            Fault::Waits => self.calls % 300 == 0,
+            Fault::Waits => self.calls.is_multiple_of(300),
             Fault::ForgetsTheLast => waiting == 1,
             Fault::SaysDueTooLate => now.0 % 100 == 3,
             _ => false,

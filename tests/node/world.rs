@@ -9,13 +9,13 @@ use fastpath::node::{
 use fastpath::prelude::*;
 use std::net::SocketAddrV4;
 
-pub type Buf = Box<[u8]>;
-pub type Routers = Node<(Ipv4, Label), Buf>;
+pub(crate) type Buf = Box<[u8]>;
+pub(crate) type Routers = Node<(Ipv4, Label), Buf>;
 
 /// A protocol with memory: the first octet is the label; the slice's word 0 is put into
 /// the second, and word 1 counts.
 #[derive(Debug)]
-pub struct Label;
+pub(crate) struct Label;
 
 impl CodeOption for Label {
     fn parse(&self, packet: &[u8], cx: &Context<'_>) -> Result<Query, Exit> {
@@ -32,7 +32,7 @@ impl CodeOption for Label {
 }
 
 /// A node with two interfaces of 10 Gb/s: 10.0.0.1 and 10.0.1.1.
-pub fn node() -> Routers {
+pub(crate) fn node() -> Routers {
     let limits =
         Limits { slices: 4, queues: 8, descriptors: 4096, sram_words: 64, ports: 16, ..Limits::default() };
     let mut node = Node::new((Ipv4::default(), Label), limits);
@@ -43,12 +43,12 @@ pub fn node() -> Routers {
     node
 }
 
-pub fn peer() -> SocketAddrV4 {
+pub(crate) fn peer() -> SocketAddrV4 {
     SocketAddrV4::new([10, 0, 9, 9].into(), 30_000)
 }
 
 /// A slice with a link and a queue on each interface, at ports `port` and `port + 1`.
-pub fn request(option: u8, port: u16) -> SliceRequest {
+pub(crate) fn request(option: u8, port: u16) -> SliceRequest {
     let interfaces = [0, 1].map(fastpath::id::InterfaceId);
     SliceRequest {
         engine: EngineRequest::TupleSpace { masks: 16 },
@@ -65,7 +65,7 @@ pub fn request(option: u8, port: u16) -> SliceRequest {
 }
 
 /// `inner` in a frame to `port` of interface `at`.
-pub fn frame(at: u8, port: u16, inner: &[u8]) -> Packet<Buf> {
+pub(crate) fn frame(at: u8, port: u16, inner: &[u8]) -> Packet<Buf> {
     let ours = SocketAddrV4::new([10, 0, at, 1].into(), port);
     let egress = Egress::forward(&Tunnel::new(LinkLayer::Ip, peer(), ours), QueueId(0), 1500).unwrap();
     let buf = vec![0; 128 + inner.len()].into_boxed_slice();
@@ -75,20 +75,20 @@ pub fn frame(at: u8, port: u16, inner: &[u8]) -> Packet<Buf> {
 }
 
 /// UDP from 192.168.0.1 to `to`, 8 octets of payload.
-pub fn ipv4(ttl: u8, to: [u8; 4], port: u16) -> Vec<u8> {
+pub(crate) fn ipv4(ttl: u8, to: [u8; 4], port: u16) -> Vec<u8> {
     let mut octets = Vec::new();
     let builder = etherparse::PacketBuilder::ipv4([192, 168, 0, 1], to, ttl).udp(1000, port);
     builder.write(&mut octets, &[7; 8]).unwrap();
     octets
 }
 
-pub fn route(network: [u8; 4], len: u8) -> (Rank, LookupKey, LookupKey) {
+pub(crate) fn route(network: [u8; 4], len: u8) -> (Rank, LookupKey, LookupKey) {
     let (value, mask) = Ipv4Key::route(u32::from_be_bytes(network), len);
     (Rank::longest_prefix(32, len), value, mask)
 }
 
 /// Runs `frames` through in vectors of 32 and returns all that was sent, by interface.
-pub fn run(node: &mut Routers, now: Nanos, frames: Vec<Packet<Buf>>) -> Vec<(u16, Vec<u8>)> {
+pub(crate) fn run(node: &mut Routers, now: Nanos, frames: Vec<Packet<Buf>>) -> Vec<(u16, Vec<u8>)> {
     let mut sent = Vec::new();
     let mut frames = frames.into_iter();
     let mut vector = [const { Slot::EMPTY }; 32];
@@ -122,7 +122,7 @@ pub fn run(node: &mut Routers, now: Nanos, frames: Vec<Packet<Buf>>) -> Vec<(u16
 }
 
 /// Sends commands and asserts that each is carried out.
-pub fn must(node: &mut Routers, control: &mut SliceControl<Buf>) -> Vec<Reply> {
+pub(crate) fn must(node: &mut Routers, control: &mut SliceControl<Buf>) -> Vec<Reply> {
     while node.poll_control(Nanos::ZERO, 64) > 0 {}
     let replies: Vec<_> = control.replies().collect();
     assert!(replies.iter().all(|reply| reply.outcome.is_ok()), "{replies:?}");
@@ -131,7 +131,7 @@ pub fn must(node: &mut Routers, control: &mut SliceControl<Buf>) -> Vec<Reply> {
 
 /// Result n leads out of link n by queue n; 10/8 goes by 0, 11/8 by 1, 12/8 to the slow
 /// path, 13/8 nowhere.
-pub fn ordinary_routes(node: &mut Routers, control: &mut SliceControl<Buf>) {
+pub(crate) fn ordinary_routes(node: &mut Routers, control: &mut SliceControl<Buf>) {
     control.set_result(0, Action::forward(0, 0)).unwrap();
     control.set_result(1, Action::forward(1, 1)).unwrap();
     control.set_result(2, Action::SlowPath(Exception::Local)).unwrap();

@@ -109,16 +109,7 @@ pub(super) const fn pack(class: u8, protocol: u8, ports: u32, source: u32, desti
 }
 
 /// Protocols whose first four octets are ports: TCP, UDP, DCCP, SCTP, UDP-Lite.
-const WITH_PORTS: [u64; 4] = {
-    let mut set = [0; 4];
-    let mut at = 0;
-    let protocols = [6, 17, 33, 132, 136];
-    while at < protocols.len() {
-        set[protocols[at] / 64] |= 1 << (protocols[at] % 64);
-        at += 1;
-    }
-    set
-};
+const WITH_PORTS: [u64; 4] = [1 << 6 | 1 << 17 | 1 << 33, 0, 1 << (132 - 128) | 1 << (136 - 128), 0];
 
 /// The port fields of a packet whose first four octets behind the header are `first`.
 #[inline(always)]

@@ -163,7 +163,7 @@ proptest! {
         (ip[12], ip[16]) = (10, 10);
         let ip = summed(ip);
         let cx = Context { outer_class: outer, dscp: DscpModel::Uniform, ..CX };
-        if let Ok(_) = Ipv4::default().parse(&ip, &cx) {
+        if Ipv4::default().parse(&ip, &cx).is_ok() {
             let (done, octets) = format(&ip, 1500, &cx);
             prop_assert!(done.is_ok());
             let header: [u8; 20] = octets.try_into().unwrap();
