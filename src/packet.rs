@@ -88,8 +88,10 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Packet<B> {
     /// Starts fetching the two cache lines in which headers are.
     #[inline(always)]
     pub(crate) fn prefetch(&self) {
-        if let Some(octets) = self.buf.as_ref().get(self.window.start as usize..) {
-            octets.first().into_iter().chain(octets.get(64)).for_each(prefetch);
+        let (buf, start) = (self.buf.as_ref(), self.window.start as usize);
+        if let (Some(first), Some(second)) = (buf.get(start), buf.get(start + 64)) {
+            prefetch(first);
+            prefetch(second);
         }
     }
 
