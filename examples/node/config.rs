@@ -447,6 +447,10 @@ impl Reader<'_> {
                 576..=65_600,
                 default.longest_frame,
             )?,
+            // One operator owns the file and every slice in it.
+            linear_filters: u32::MAX,
+            masks: 4096,
+            waiting: 1 << 16,
         })
     }
 

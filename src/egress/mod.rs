@@ -24,6 +24,7 @@ mod record;
 mod template;
 mod tunnel;
 
+pub(crate) use record::is_destination;
 pub use record::{Egress, EgressError};
 pub use template::Template;
 pub use tunnel::{LinkLayer, Tunnel};

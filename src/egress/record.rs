@@ -216,6 +216,13 @@ pub(super) fn finish(outer: &mut [u8; Tunnel::HEADER], sum: u16, inner: usize, o
     [*u0, *u1] = udp.to_be_bytes();
 }
 
+/// Whether a tunnel may lead to this address and port: a unicast address that is not of
+/// 0.0.0.0/8, and a port other than 0.
+#[inline(always)]
+pub(crate) const fn is_destination(address: u32, port: u16) -> bool {
+    !matches!(address >> 24, 0 | 224..) && port != 0
+}
+
 /// Puts another destination into a header that is complete.
 ///
 /// # Errors
@@ -223,8 +230,8 @@ pub(super) fn finish(outer: &mut [u8; Tunnel::HEADER], sum: u16, inner: usize, o
 /// [`DropReason::Destination`] for what is no unicast IPv4 address and port.
 #[inline(always)]
 pub(super) fn redirect(outer: &mut [u8; Tunnel::HEADER], to: Endpoint) -> Result<(), DropReason> {
-    let unicast = to.as_v4().filter(|address| !matches!(address >> 24, 0 | 224..));
-    let address = unicast.filter(|_| to.port() != 0).ok_or(DropReason::Destination)?;
+    let address = to.as_v4().filter(|address| is_destination(*address, to.port()));
+    let address = address.ok_or(DropReason::Destination)?;
     let old = wire::be32::<16, { Tunnel::HEADER }>(outer);
     let sum = checksum::update32(wire::be16::<10, { Tunnel::HEADER }>(outer), old, address);
     wire::put::<10, 2, { Tunnel::HEADER }>(outer, sum.to_be_bytes());

@@ -10,7 +10,8 @@ use crate::queue::{ConfigError, Rate};
 use crate::slot::DscpModel;
 use crate::sram::AssignError;
 
-/// What a node has to share. All of it is allocated when the node is made.
+/// What a node has to share. Tables and rings of a slice are allocated when it is
+/// admitted, queues with their interface, all else when the node is made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Slices, the substrate's account not counted.
@@ -29,11 +30,19 @@ pub struct Limits {
     pub descriptors: usize,
     /// Octets of the longest frame.
     pub longest_frame: u32,
+    /// Filters that a slice may have scanned: what a lookup of its packets may cost.
+    pub linear_filters: u32,
+    /// Different masks that a slice's hash tables may have: the probes of a lookup.
+    pub masks: usize,
+    /// Exceptions of a slice that may wait for its manager, each with its buffer, and
+    /// commands that may wait for the node.
+    pub waiting: usize,
 }
 
 impl Default for Limits {
     /// 64 slices, 131,072 filters, 16,384 results, 1,024 ports, 1 MiB of slice memory,
-    /// 256 queues and 16,384 waiting frames of up to 2,048 octets at each interface.
+    /// 256 queues and 65,536 waiting frames of up to 2,048 octets at each interface; for
+    /// each slice scans of 256 filters, 64 masks, 4,096 waiting exceptions.
     fn default() -> Self {
         Self {
             slices: 64,
@@ -42,8 +51,11 @@ impl Default for Limits {
             ports: 1024,
             sram_words: 262_144,
             queues: 256,
-            descriptors: 16_384,
+            descriptors: 65_536,
             longest_frame: 2048,
+            linear_filters: 256,
+            masks: 64,
+            waiting: 4096,
         }
     }
 }
@@ -267,9 +279,49 @@ pub enum AdmitError {
     /// Too few queues are left at an interface.
     #[error("no queue is left at interface {0}")]
     Queues(u16),
-    /// More links than a node can number.
-    #[error("no link number is left")]
-    Links,
+    /// The packets that the slice's queues at an interface may hold are more than are
+    /// left of what may wait there: no slice can use up what another was promised.
+    #[error("queues for {asked} packets asked for at interface {interface}, {left} left")]
+    Descriptors {
+        /// The interface.
+        interface: u16,
+        /// Asked for.
+        asked: u64,
+        /// Left.
+        left: u64,
+    },
+    /// More links than a slice can number.
+    #[error("{0} links asked for, a slice may have 65535")]
+    Links(usize),
+    /// A lookup among so many filters or masks would cost too much.
+    #[error("{asked} asked for, {most} is the most that a lookup may cost: choose another engine")]
+    Engine {
+        /// Filters of a scan, or masks of hash tables.
+        asked: usize,
+        /// The node's limit.
+        most: usize,
+    },
+    /// More waiting commands or exceptions than the node allows.
+    #[error("{asked} waiting commands or exceptions asked for, {most} is the most")]
+    Waiting {
+        /// Asked for.
+        asked: usize,
+        /// The node's limit.
+        most: usize,
+    },
+    /// Packets of this MTU would not fit a frame of the node.
+    #[error("an inner MTU of {mtu} behind {header} octets of header is more than a frame of {longest}")]
+    Mtu {
+        /// The MTU asked for.
+        mtu: u16,
+        /// Octets of the outer header.
+        header: usize,
+        /// Octets of the node's longest frame.
+        longest: u32,
+    },
+    /// The other end of a link, or its DSCP, has a value that no packet can carry.
+    #[error("{0} is no address and port to send to, or the DSCP is above 63")]
+    Peer(SocketAddrV4),
     /// A port is taken, or there is no room for it.
     #[error(transparent)]
     Port(#[from] OpenError),

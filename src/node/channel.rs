@@ -28,7 +28,7 @@ pub enum Action {
         queue: u16,
         /// What the code option is told.
         word: u64,
-        /// Where to, in place of the link's peer.
+        /// Where to, in place of the link's peer; on multipoint links only.
         next_hop: Option<SocketAddrV4>,
     },
     /// Dropped.
@@ -106,6 +106,18 @@ pub enum ControlError {
         asked: u32,
         /// How many it has.
         has: u32,
+    },
+    /// A next hop on a link that is not multipoint, or one that no packet can be sent to.
+    #[error("{0} cannot be the next hop: the link is point to point, or the address is no unicast address")]
+    NextHop(SocketAddrV4),
+    /// More than the slice was admitted with: packets that a queue may hold, or weight
+    /// of its queues at an interface.
+    #[error("{asked} asked for, {granted} is what the slice was admitted with")]
+    Granted {
+        /// Asked for.
+        asked: u64,
+        /// Granted.
+        granted: u64,
     },
     /// The slice has used up the filters it reserved.
     #[error("all of the slice's {0} filters are in use")]

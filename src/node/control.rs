@@ -1,6 +1,8 @@
 //! The handle of one slice's manager: the management interface of section 2.
 
 use alloc::sync::Arc;
+use core::sync::atomic::AtomicBool;
+use core::sync::atomic::Ordering::Relaxed;
 
 use crate::exit::Exit;
 use crate::id::{EgressId, QueueId, SliceId};
@@ -13,7 +15,9 @@ use crate::stats::{Count, Event, StatsBlock};
 
 /// The slice's command ring is full: fetch the replies, and let the node work.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the node has not answered earlier commands: take the replies and try again")]
+#[error(
+    "the node has not answered earlier commands: take the replies and try again, unless the slice is withdrawn"
+)]
 pub struct Busy;
 
 /// Controls one slice, from any thread, while its packets flow.
@@ -38,12 +42,20 @@ pub struct SliceControl<B> {
     pub(super) sent: u64,
     /// Commands whose replies were not fetched.
     pub(super) open: usize,
+    pub(super) withdrawn: Arc<AtomicBool>,
 }
 
 impl<B> SliceControl<B> {
     /// The slice's number.
     pub const fn slice(&self) -> SliceId {
         self.slice
+    }
+
+    /// Whether the node has taken the slice away. Commands are not answered any more;
+    /// memory and counters stay this handle's, and are given to nobody else, until it is
+    /// dropped.
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Relaxed)
     }
 
     /// Says what becomes of packets whose filter names `result`: at once for all such

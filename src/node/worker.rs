@@ -4,17 +4,19 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddrV4;
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicBool, AtomicU32};
 
 use crate::code_option::{CodeOptionSet, Outgoing};
 use crate::decap::{PortConfig, PortEntry, UdpPorts};
-use crate::egress::{Egress, Tunnel};
+use crate::egress::{Egress, Tunnel, is_destination};
 use crate::exit::{DropReason, Exit};
 use crate::id::{EgressId, InterfaceId, LinkId, QueueId, SliceId};
 use crate::key::LookupKey;
 use crate::lookup::{Dir24, Engine, Filter, Rank, SliceTable, TernaryUpdate, TupleSpace};
 use crate::node::admit::{
-    AdmitError, EngineRequest, InterfaceConfig, InterfaceError, Limits, LinkRequest, SliceRequest,
+    AdmitError, EngineRequest, InterfaceConfig, InterfaceError, Limits, LinkRequest, QueueRequest,
+    SliceRequest,
 };
 use crate::node::channel::{
     Action, Command, ControlError, Done, ExceptionPacket, Injection, NodeEnd, Reply, channel,
@@ -28,7 +30,7 @@ use crate::queue::{
 };
 use crate::slot::{Admission, Layer, RxMeta, Slot};
 use crate::sram::{Region, SramBank};
-use crate::stats::{AtomicCount, Count, Counters, Event, ROW, SliceAccount, StatsBlock};
+use crate::stats::{AtomicCount, Cells, Count, Counters, Event, ROW, SliceAccount, StatsBlock};
 use crate::store::Store;
 use crate::time::Nanos;
 
@@ -57,10 +59,9 @@ pub struct Node<C, B> {
     interfaces: Vec<InterfaceConfig>,
     /// Which physical queues have been given out.
     queues_used: Vec<bool>,
-    /// The first link number that was never given out.
-    next_link: u16,
-    /// Whose control is looked at next.
+    /// Whose control is looked at next, and whose packets.
     turn: usize,
+    inject_turn: usize,
 }
 
 /// The schedulers, one for each interface.
@@ -88,14 +89,27 @@ struct Slices<B>(Vec<Option<Slice<B>>>);
 #[derive(Debug)]
 struct Slice<B> {
     admission: Admission,
-    links: Vec<(LinkId, LinkRequest)>,
+    links: Vec<LinkRequest>,
     queues: Arc<[QueueId]>,
+    /// What was granted to each of them.
+    granted: Vec<QueueRequest>,
+    /// The weights that they have now.
+    weights: Vec<u32>,
     first_result: u32,
     results: u32,
     most_filters: u32,
     filters: u32,
     exceptions: RateLimit,
     end: NodeEnd<B>,
+    /// Set when the slice is taken away. What its control can reach stays reserved until
+    /// that is dropped.
+    withdrawn: Arc<AtomicBool>,
+}
+
+impl<B> Slice<B> {
+    fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Relaxed)
+    }
 }
 
 impl<B> Slices<B> {
@@ -195,8 +209,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             limits,
             interfaces: Vec::new(),
             queues_used: Vec::new(),
-            next_link: 0,
             turn: 0,
+            inject_turn: 0,
         }
     }
 
@@ -229,22 +243,21 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     ///
     /// [`AdmitError`]; nothing is reserved.
     pub fn admit(&mut self, request: SliceRequest) -> Result<SliceControl<B>, AdmitError> {
+        self.reap();
         let free = self.slices.0.iter().position(Option::is_none);
         let at = free.ok_or(AdmitError::Slices(self.limits.slices))?;
         let slice = SliceId(at as u16 + 1);
         let admission = Admission { slice, option: request.option, ..Admission::NONE };
         self.check(&request)?;
-        let first_result = self.free_results(request.results)?;
+        let first_result = self.free_results(&request)?;
         let queues = self.free_queues(&request)?;
         self.path.sram.assign(slice, request.sram_words)?;
-        let links = match self.open_links(&request, admission) {
-            Ok(links) => links,
-            Err(error) => {
-                // To none: that does not fail.
-                let _ = self.path.sram.assign(slice, 0);
-                return Err(error);
-            }
-        };
+        let links = request.links;
+        if let Err(error) = self.open_links(&links, admission) {
+            // To none: that does not fail.
+            let _ = self.path.sram.assign(slice, 0);
+            return Err(error);
+        }
         for (queue, asked) in queues.iter().zip(&request.queues) {
             let config = QueueConfig {
                 owner: slice,
@@ -279,6 +292,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         let slow_path = request.slow_path;
         let (node_end, end) = channel(request.commands.max(1), slow_path.waiting.max(1));
         let queues: Arc<[QueueId]> = queues.into();
+        let withdrawn = Arc::new(AtomicBool::new(false));
         let control = SliceControl {
             slice,
             end,
@@ -289,17 +303,21 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             queues: queues.clone(),
             sent: 0,
             open: 0,
+            withdrawn: withdrawn.clone(),
         };
         let state = Slice {
             admission,
             links,
             queues,
+            weights: request.queues.iter().map(|queue| queue.weight).collect(),
+            granted: request.queues,
             first_result,
             results: request.results,
             most_filters: filters,
             filters: 0,
             exceptions: RateLimit::new(slow_path.per_second, slow_path.burst),
             end: node_end,
+            withdrawn,
         };
         if let Some(place) = self.slices.0.get_mut(at) {
             *place = Some(state);
@@ -307,21 +325,42 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         Ok(control)
     }
 
-    /// Takes a slice away: its ports, filters, results and memory at once, its queues
-    /// when what waits in them has been sent. Its counters stay.
+    /// Takes a slice away: its ports, filters and results at once. What its
+    /// [`SliceControl`] can reach, its number, memory, queues and counters, is free for
+    /// another slice when that handle is dropped and what waits in the queues is sent.
     pub fn withdraw(&mut self, slice: SliceId) {
-        let place = usize::from(slice.0).checked_sub(1).and_then(|at| self.slices.0.get_mut(at));
-        let Some(state) = place.and_then(Option::take) else { return };
-        self.close_links(&state.links);
+        let Some(state) = self.slices.get_mut(slice).filter(|state| !state.is_withdrawn()) else { return };
+        state.withdrawn.store(true, Relaxed);
+        let (first, results) = (state.first_result as usize, state.results as usize);
+        let links = core::mem::take(&mut state.links);
+        self.close_links(&links);
         if let Some(engine) = self.path.table.0.get_mut(usize::from(slice.0)) {
             *engine = Engine::Empty;
         }
-        let results = self.path.egress.iter_mut().skip(state.first_result as usize);
-        results.take(state.results as usize).for_each(|egress| *egress = Egress::NONE);
-        let _ = self.path.sram.assign(slice, 0);
-        for queue in state.queues.iter() {
-            if let Some(used) = self.queues_used.get_mut(queue.0 as usize) {
-                *used = false;
+        self.path.egress.iter_mut().skip(first).take(results).for_each(|egress| *egress = Egress::NONE);
+    }
+
+    /// Frees what withdrawn slices held, if nobody can reach it any more.
+    fn reap(&mut self) {
+        let Self { path, queues, slices, queues_used, .. } = self;
+        for place in &mut slices.0 {
+            let idle = |state: &mut Slice<B>| {
+                let empty = state.queues.iter().all(|queue| queues.backlog(*queue) == 0);
+                state.is_withdrawn() && state.end.commands.is_abandoned() && empty
+            };
+            let Some(state) = place.take_if(idle) else { continue };
+            let slice = state.admission.slice;
+            // To none: that does not fail.
+            let _ = path.sram.assign(slice, 0);
+            path.stats.clear_slice(slice);
+            for result in state.first_result..state.first_result + state.results {
+                path.stats.egresses.clear(result as usize);
+            }
+            for queue in state.queues.iter() {
+                path.stats.queues.clear(queue.0 as usize);
+                if let Some(used) = queues_used.get_mut(queue.0 as usize) {
+                    *used = false;
+                }
             }
         }
     }
@@ -339,7 +378,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             self.turn = if at + 1 < slices { at + 1 } else { 0 };
             let state = self.slices.0.get_mut(at).and_then(Option::as_mut);
             // A command whose reply would find no room waits.
-            let command = state.filter(|state| !state.end.replies.is_full());
+            let command = state.filter(|state| !state.end.replies.is_full() && !state.is_withdrawn());
             match command.and_then(|state| state.end.commands.pop().ok()) {
                 None => idle += 1,
                 Some((ticket, command)) => {
@@ -359,25 +398,29 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     }
 
     /// Fills slots of `vector` that hold no packet with those that slice managers send
-    /// in-band, and returns how many.
+    /// in-band, and returns how many. Slices take turns, one packet each; who wants slots
+    /// left for what links bring lends a part of the vector.
     pub fn inject(&mut self, _: Nanos, vector: &mut [Slot<B>]) -> usize {
+        let slices = self.slices.0.len();
+        let (mut injected, mut idle) = (0, 0);
         let mut free = vector.iter_mut().filter(|slot| slot.packet.is_none());
-        let mut injected = 0;
-        for state in self.slices.0.iter_mut().flatten() {
-            while let Ok(Injection::InBand { link, .. }) = state.end.injections.peek() {
-                let link = usize::from(*link);
-                let Some(slot) = free.next() else { return injected };
-                let Ok(Injection::InBand { packet, .. }) = state.end.injections.pop() else { break };
-                let link = state.links.get(link).map_or(LinkId(u16::MAX), |(link, _)| *link);
-                let meta = RxMeta {
-                    layer: Layer::Injected,
-                    admission: Admission { link, ..state.admission },
-                    ..RxMeta::NEW
-                };
-                self.path.stats.record(Event::Injected(state.admission.slice), packet.octets());
-                *slot = Slot::new(packet, meta);
-                injected += 1;
+        let mut slot = free.next();
+        while let Some(into) = slot.as_mut().filter(|_| idle < slices) {
+            let at = self.inject_turn;
+            self.inject_turn = if at + 1 < slices { at + 1 } else { 0 };
+            idle += 1;
+            let Some(state) = self.slices.0.get_mut(at).and_then(Option::as_mut) else { continue };
+            if state.is_withdrawn() || !matches!(state.end.injections.peek(), Ok(Injection::InBand { .. })) {
+                continue;
             }
+            let Ok(Injection::InBand { packet, link }) = state.end.injections.pop() else { continue };
+            let admission = Admission { link: LinkId(link), ..state.admission };
+            let meta = RxMeta { layer: Layer::Injected, admission, ..RxMeta::NEW };
+            self.path.stats.record(Event::Injected(admission.slice), packet.octets());
+            **into = Slot::new(packet, meta);
+            injected += 1;
+            idle = 0;
+            slot = free.next();
         }
         injected
     }
@@ -454,6 +497,19 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         if request.filters > left {
             return Err(AdmitError::Filters { asked: request.filters, left });
         }
+        let Limits { linear_filters, masks: most_masks, waiting, longest_frame, .. } = self.limits;
+        let engine = match request.engine {
+            EngineRequest::Linear => (request.filters as usize, linear_filters as usize),
+            EngineRequest::TupleSpace { masks } => (masks, most_masks),
+            EngineRequest::Routes { .. } => (0, 0),
+        };
+        if engine.0 > engine.1 {
+            return Err(AdmitError::Engine { asked: engine.0, most: engine.1 });
+        }
+        let asked = request.commands.max(request.slow_path.waiting);
+        if asked > waiting {
+            return Err(AdmitError::Waiting { asked, most: waiting });
+        }
         let has = self.interfaces.len();
         let interfaces = request.links.iter().map(|link| link.interface);
         for InterfaceId(asked) in interfaces.chain(request.queues.iter().map(|queue| queue.interface)) {
@@ -461,23 +517,52 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
                 return Err(AdmitError::UnknownInterface { asked, has });
             }
         }
-        for (link, _) in request.links.iter().zip(0u16..) {
+        if request.links.len() >= usize::from(u16::MAX) {
+            return Err(AdmitError::Links(request.links.len()));
+        }
+        for link in &request.links {
+            let tunnel = self.tunnel(link, None);
             // To be told now and not when a result names the link.
-            Egress::forward(&self.tunnel(link, None), QueueId(0), link.mtu)?;
+            Egress::forward(&tunnel, QueueId(0), link.mtu)?;
+            if !is_destination(link.peer.ip().to_bits(), link.peer.port()) || link.dscp > 63 {
+                return Err(AdmitError::Peer(link.peer));
+            }
+            // A longer packet would be refused by the queue, where nobody answers it.
+            let (mtu, header) = (link.mtu, tunnel.octets());
+            if usize::from(mtu) + header > longest_frame as usize {
+                return Err(AdmitError::Mtu { mtu, header, longest: longest_frame });
+            }
+        }
+        for interface in 0..has {
+            let at = |queue: &&QueueRequest| usize::from(queue.interface.0) == interface;
+            let packets = |queue: &QueueRequest| u64::from(queue.limit_packets);
+            let granted = self.slices.iter().flat_map(|state| &state.granted).filter(at).map(packets);
+            let left = (self.limits.descriptors as u64).saturating_sub(granted.sum());
+            let asked = request.queues.iter().filter(at).map(packets).sum();
+            if asked > left {
+                return Err(AdmitError::Descriptors { interface: interface as u16, asked, left });
+            }
         }
         Ok(())
     }
 
     /// The first of `asked` results in one piece that no slice has.
-    fn free_results(&self, asked: u32) -> Result<u32, AdmitError> {
+    fn free_results(&self, request: &SliceRequest) -> Result<u32, AdmitError> {
+        let asked = request.results;
+        // An engine of routes can name the first 32,767 only.
+        let most = match request.engine {
+            EngineRequest::Routes { .. } => self.limits.results.min(32_767),
+            _ => self.limits.results,
+        };
         let mut taken: Vec<_> = self.slices.iter().map(|state| (state.first_result, state.results)).collect();
         taken.sort_unstable();
         let (mut first, mut left) = (0, 0);
         for (start, len) in taken.into_iter().chain([(self.limits.results, 0)]) {
-            if start - first >= asked {
+            let gap = start.min(most).saturating_sub(first);
+            if gap >= asked {
                 return Ok(first);
             }
-            left = left.max(start - first);
+            left = left.max(gap);
             first = start + len;
         }
         Err(AdmitError::Results { asked, left })
@@ -499,40 +584,24 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         Ok(given)
     }
 
-    /// Opens the ports of all links, or none.
-    fn open_links(
-        &mut self, request: &SliceRequest, admission: Admission,
-    ) -> Result<Vec<(LinkId, LinkRequest)>, AdmitError> {
-        let mut links: Vec<(LinkId, LinkRequest)> = Vec::with_capacity(request.links.len());
-        for link in &request.links {
-            let opened = self.open_link(link, admission);
-            match opened {
-                Ok(id) => links.push((id, *link)),
-                Err(error) => {
-                    self.close_links(&links);
-                    return Err(error);
-                }
+    /// Opens the ports of all links, or none. A link has the slice's own number.
+    fn open_links(&mut self, links: &[LinkRequest], admission: Admission) -> Result<(), AdmitError> {
+        for (opened, link) in links.iter().enumerate() {
+            let interface = self.interfaces.get(usize::from(link.interface.0));
+            // `check` has seen that it is there.
+            let Some(address) = interface.map(|interface| interface.address) else { continue };
+            let admission = Admission { link: LinkId(opened as u16), dscp: link.dscp_model, ..admission };
+            let config = PortConfig { admission, udp_checksum: link.udp_checksum };
+            if let Err(error) = self.path.decap.open(address, link.port, config) {
+                self.close_links(links.get(..opened).unwrap_or_default());
+                return Err(error.into());
             }
         }
-        Ok(links)
+        Ok(())
     }
 
-    fn open_link(&mut self, link: &LinkRequest, admission: Admission) -> Result<LinkId, AdmitError> {
-        let interface = self.interfaces.get(usize::from(link.interface.0));
-        let has = self.interfaces.len();
-        let unknown = AdmitError::UnknownInterface { asked: link.interface.0, has };
-        let address = interface.ok_or(unknown)?.address;
-        let id = LinkId(self.next_link);
-        let next = self.next_link.checked_add(1).ok_or(AdmitError::Links)?;
-        let admission = Admission { link: id, dscp: link.dscp_model, ..admission };
-        let config = PortConfig { admission, udp_checksum: link.udp_checksum };
-        self.path.decap.open(address, link.port, config)?;
-        self.next_link = next;
-        Ok(id)
-    }
-
-    fn close_links(&mut self, links: &[(LinkId, LinkRequest)]) {
-        for (_, link) in links {
+    fn close_links(&mut self, links: &[LinkRequest]) {
+        for link in links {
             if let Some(interface) = self.interfaces.get(usize::from(link.interface.0)) {
                 self.path.decap.close(interface.address, link.port);
             }
@@ -557,14 +626,40 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             Command::Insert { rank, value, mask, result } => self.insert(slice, rank, value, mask, result),
             Command::Remove { rank, value, mask } => self.remove(slice, rank, value, mask),
             Command::Configure { queue, weight, limit_packets, limit_octets } => {
-                let queues = self.queues_of(slice);
-                let unknown = ControlError::UnknownQueue { asked: queue, has: queues.len() };
-                let id = *queues.get(usize::from(queue)).ok_or(unknown)?;
                 let config = QueueConfig { owner: slice, weight, limit_packets, limit_octets };
-                self.queues.configure(id, config)?;
-                Ok(Done::Configured)
+                self.configure(slice, queue, config)
             }
         }
+    }
+
+    /// Changes a queue within what the slice was granted: the packets of this queue, and
+    /// the weight of all its queues at the interface.
+    fn configure(&mut self, slice: SliceId, queue: u16, config: QueueConfig) -> Result<Done, ControlError> {
+        let at = usize::from(queue);
+        let state = self.state(slice)?;
+        let unknown = ControlError::UnknownQueue { asked: queue, has: state.queues.len() };
+        let (Some(id), Some(own)) = (state.queues.get(at).copied(), state.granted.get(at).copied()) else {
+            return Err(unknown);
+        };
+        let (asked, granted) = (u64::from(config.limit_packets), u64::from(own.limit_packets));
+        if asked > granted {
+            return Err(ControlError::Granted { asked, granted });
+        }
+        let here = |(_, other): &(usize, &QueueRequest)| other.interface == own.interface;
+        let (mut asked, mut granted) = (0, 0);
+        for (other, request) in state.granted.iter().enumerate().filter(here) {
+            let weight = state.weights.get(other).copied().unwrap_or(0);
+            asked += u64::from(if other == at { config.weight } else { weight });
+            granted += u64::from(request.weight);
+        }
+        if asked > granted {
+            return Err(ControlError::Granted { asked, granted });
+        }
+        self.queues.configure(id, config)?;
+        if let Some(weight) = self.state(slice)?.weights.get_mut(at) {
+            *weight = config.weight;
+        }
+        Ok(Done::Configured)
     }
 
     /// The slice's promises, which an executed command always finds.
@@ -589,7 +684,12 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             Action::Forward { link, queue, word, next_hop } => {
                 let state = self.state(slice)?;
                 let unknown = ControlError::UnknownLink { asked: link, has: state.links.len() };
-                let (_, at) = *state.links.get(usize::from(link)).ok_or(unknown)?;
+                let at = *state.links.get(usize::from(link)).ok_or(unknown)?;
+                let reachable =
+                    |to: &SocketAddrV4| at.multipoint && is_destination(to.ip().to_bits(), to.port());
+                if let Some(to) = next_hop.filter(|to| !reachable(to)) {
+                    return Err(ControlError::NextHop(to));
+                }
                 let unknown = ControlError::UnknownQueue { asked: queue, has: state.queues.len() };
                 let queue_id = *state.queues.get(usize::from(queue)).ok_or(unknown)?;
                 if self.queues.scheduler_of(queue_id) != usize::from(at.interface.0) {
@@ -643,7 +743,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     /// Encapsulates and queues what slice managers send straight to a queue.
     fn inject_direct(&mut self, now: Nanos, budget: usize) {
         let Self { path, queues, slices, .. } = self;
-        for state in slices.0.iter_mut().flatten() {
+        for state in slices.0.iter_mut().flatten().filter(|state| !state.is_withdrawn()) {
             for _ in 0..budget {
                 if !matches!(state.end.injections.peek(), Ok(Injection::Direct { .. })) {
                     break;

@@ -131,6 +131,9 @@ where
     /// next one is. Nothing is
     /// allocated.
     ///
+    /// What an earlier call left in a slot is to be taken out first: it would be seen,
+    /// and counted, again.
+    ///
     /// Every packet is counted: as queued, as dropped, or as handed to `slow_path`. A
     /// packet that is left or handed over is as it came, unless its queue was full or
     /// it could not be encapsulated.
@@ -319,6 +322,8 @@ fn injection(octets: u32, admission: Admission) -> Result<Inner, DropReason> {
     if admission.slice == SliceId::SUBSTRATE {
         return Err(DropReason::UnknownSlice);
     }
+    // There was no tunnel whose DSCP could come in.
+    let admission = Admission { dscp: crate::slot::DscpModel::Pipe, ..admission };
     Ok(Inner { admission, offset: 0, len, source: Endpoint::NONE, traffic_class: 0 })
 }
 

@@ -18,6 +18,9 @@ pub trait Cells {
     /// What was added at `at`; outside, 0.
     fn get(&self, at: usize) -> Count;
 
+    /// Sets the counter at `at` to 0, for a new owner; outside, nothing.
+    fn clear(&mut self, at: usize);
+
     /// How many there are.
     fn count(&self) -> usize;
 }
@@ -32,6 +35,11 @@ impl<S: Store<Item = Count>> Cells for S {
     }
     fn get(&self, at: usize) -> Count {
         self.items().get(at).copied().unwrap_or_default()
+    }
+    fn clear(&mut self, at: usize) {
+        if let Some(count) = self.items_mut().get_mut(at) {
+            *count = Count::ZERO;
+        }
     }
     fn count(&self) -> usize {
         self.items().len()
@@ -77,6 +85,12 @@ macro_rules! shared_cells {
             }
             fn get(&self, at: usize) -> Count {
                 <[AtomicCount]>::get(self, at).map_or(Count::ZERO, AtomicCount::read)
+            }
+            fn clear(&mut self, at: usize) {
+                if let Some(count) = <[AtomicCount]>::get(self, at) {
+                    count.packets.store(0, Relaxed);
+                    count.octets.store(0, Relaxed);
+                }
             }
             fn count(&self) -> usize {
                 self.len()

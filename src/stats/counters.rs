@@ -45,6 +45,13 @@ impl<E: Cells, Q: Cells, S: Cells> StatsBlock for Counters<E, Q, S> {
     }
 }
 
+impl<E: Cells, Q: Cells, S: Cells> Counters<E, Q, S> {
+    /// Sets all counters of `slice`'s exits to 0, for a new owner of its number.
+    pub fn clear_slice(&mut self, slice: SliceId) {
+        (0..ROW).for_each(|at| self.slices.clear(cell(slice, at)));
+    }
+}
+
 #[inline(always)]
 fn cell(slice: SliceId, at: usize) -> usize {
     usize::from(slice.0) * ROW + at

@@ -4,8 +4,8 @@ use crate::world::*;
 use fastpath::decap::OpenError;
 use fastpath::id::InterfaceId;
 use fastpath::node::{
-    Action, AdmitError, Busy, ControlError, Done, Injection, InterfaceConfig, Limits, LinkRequest, Node,
-    QueueRequest, SliceRequest,
+    Action, AdmitError, Busy, ControlError, Done, EngineRequest, Injection, InterfaceConfig, Limits,
+    LinkRequest, Node, QueueRequest, SliceRequest,
 };
 use fastpath::prelude::*;
 use fastpath::queue::ConfigError;
@@ -138,6 +138,11 @@ fn commands_of_another_slices_things_are_refused_and_change_nothing() {
             control.configure_queue(2, 1, 1, 1).unwrap();
             control.configure_queue(0, 0, 1, 1).unwrap();
             control.configure_queue(0, 7, 1, 1).unwrap();
+            control.configure_queue(0, 1, 2049, 1).unwrap();
+            control.configure_queue(0, 1, 2048, 1).unwrap();
+            let group = std::net::SocketAddrV4::new([224, 0, 0, 5].into(), 9);
+            let action = Action::Forward { link: 0, queue: 0, word: 0, next_hop: Some(group) };
+            control.set_result(0, action).unwrap();
         }),
         [
             Err(ControlError::UnknownLink { asked: 2, has: 2 }),
@@ -147,7 +152,10 @@ fn commands_of_another_slices_things_are_refused_and_change_nothing() {
             Err(ControlError::UnknownResult { asked: 4, has: 4 }),
             Err(ControlError::UnknownQueue { asked: 2, has: 2 }),
             Err(ConfigError::Weight(0).into()),
+            Err(ControlError::Granted { asked: 7, granted: 1 }),
+            Err(ControlError::Granted { asked: 2049, granted: 2048 }),
             Ok(Done::Configured),
+            Err(ControlError::NextHop(std::net::SocketAddrV4::new([224, 0, 0, 5].into(), 9))),
         ]
     );
     assert_eq!(
@@ -187,6 +195,18 @@ fn what_is_not_there_is_not_promised() {
     let taken = OpenError::Taken { address: [10, 0, 0, 1].into(), port: 100, slice: SliceId(1) };
     assert_eq!(refusal(&|asked| asked.links[0].port = 100), AdmitError::Port(taken));
     assert_eq!(refusal(&|asked| asked.option = OptionId(2)), AdmitError::UnknownOption { asked: 2, has: 2 });
+    let masks = refusal(&|asked| asked.engine = EngineRequest::TupleSpace { masks: usize::MAX });
+    assert_eq!(masks, AdmitError::Engine { asked: usize::MAX, most: 64 });
+    let scan = refusal(&|asked| (asked.engine, asked.filters) = (EngineRequest::Linear, 257));
+    assert_eq!(scan, AdmitError::Engine { asked: 257, most: 256 });
+    let commands = refusal(&|asked| asked.commands = usize::MAX);
+    assert_eq!(commands, AdmitError::Waiting { asked: usize::MAX, most: 4096 });
+    let packets = refusal(&|asked| asked.queues[1].limit_packets = 14_337);
+    assert_eq!(packets, AdmitError::Descriptors { interface: 1, asked: 14_337, left: 14_336 });
+    let mtu = refusal(&|asked| asked.links[1].mtu = 2021);
+    assert_eq!(mtu, AdmitError::Mtu { mtu: 2021, header: 28, longest: 2048 });
+    let nowhere = std::net::SocketAddrV4::new(*peer().ip(), 0);
+    assert_eq!(refusal(&|asked| asked.links[1].peer = nowhere), AdmitError::Peer(nowhere));
     assert_eq!(
         refusal(&|asked| asked.filters = 131_072),
         AdmitError::Filters { asked: 131_072, left: 131_008 }
@@ -196,7 +216,10 @@ fn what_is_not_there_is_not_promised() {
         refusal(&|asked| asked.links[1].interface.0 = 2),
         AdmitError::UnknownInterface { asked: 2, has: 2 }
     );
-    assert_eq!(refusal(&|asked| asked.queues = vec![asked.queues[0]; 8]), AdmitError::Queues(0));
+    assert_eq!(
+        refusal(&|asked| asked.queues = vec![QueueRequest::new(InterfaceId(0), 1); 8]),
+        AdmitError::Queues(0)
+    );
     assert_eq!(refusal(&|asked| asked.queues[1].weight = 0), AdmitError::Queue(ConfigError::Weight(0)));
     assert!(matches!(refusal(&|asked| asked.links[1].mtu = 0), AdmitError::Link(_)));
     assert!(matches!(refusal(&|asked| asked.sram_words = 61), AdmitError::Sram(_)));
@@ -214,11 +237,22 @@ fn a_slice_that_goes_leaves_nothing_behind() {
     let frames = || vec![frame(0, 100, &ipv4(64, [10, 1, 2, 3], 53))];
     assert_eq!(run(&mut node, Nanos::ZERO, frames()).len(), 1);
     node.withdraw(first.slice());
+    assert!(first.is_withdrawn());
     assert_eq!(run(&mut node, Nanos::ZERO, frames()), []);
     assert_eq!(node.count(SliceId::SUBSTRATE, DropReason::UnknownSlice.into()).packets, 1);
+    // While somebody holds the handle, all that it can reach stays what it was.
     let second = node.admit(request(0, 100)).unwrap();
-    assert_eq!((second.slice(), second.memory().get(0)), (first.slice(), Some(0)));
+    assert_ne!(second.slice(), first.slice());
+    first.memory().set(0, 666).unwrap();
+    assert_eq!((second.memory().get(0), node.account(first.slice()).sent.packets), (Some(0), 1));
     assert_eq!(run(&mut node, Nanos::ZERO, frames()), [], "no filter is left");
+    node.withdraw(second.slice());
+    let number = first.slice();
+    drop((first, second));
+    let third = node.admit(request(0, 100)).unwrap();
+    assert_eq!((third.slice(), third.memory().get(0), third.is_withdrawn()), (number, Some(0), false));
+    assert_eq!((third.queue_count(0), third.result_count(0)), (Count::ZERO, Count::ZERO));
+    assert_eq!(node.account(number), fastpath::node::Account::default(), "a new account");
 }
 
 #[test]
@@ -261,6 +295,25 @@ fn control_works_from_another_thread_while_packets_flow() {
     let account = node.account(control.slice());
     assert_eq!((account.received(), account.sent.packets), (received, sent as u64));
     assert_eq!(u64::from(control.memory().get(1).unwrap()), received, "the option counted each");
+}
+
+/// Managers that keep their rings full get a packet each in turn.
+#[test]
+fn no_manager_keeps_another_from_sending() {
+    let mut node = node();
+    let mut controls = [100, 200].map(|port| node.admit(request(0, port)).unwrap());
+    for control in &mut controls {
+        for _ in 0..64 {
+            let packet =
+                Packet::with_headroom(vec![0; 200].into_boxed_slice(), 64, &ipv4(64, [10, 1, 2, 3], 53));
+            control.inject(Injection::InBand { packet: packet.unwrap(), link: 0 }).unwrap();
+        }
+    }
+    let mut vector = [const { Slot::EMPTY }; 32];
+    assert_eq!(node.inject(Nanos::ZERO, &mut vector), 32);
+    for control in &controls {
+        assert_eq!(node.account(control.slice()).injected.packets, 16);
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl CodeOption for Label {
 /// A node with two interfaces of 10 Gb/s: 10.0.0.1 and 10.0.1.1.
 pub(crate) fn node() -> Routers {
     let limits =
-        Limits { slices: 4, queues: 8, descriptors: 4096, sram_words: 64, ports: 16, ..Limits::default() };
+        Limits { slices: 4, queues: 8, descriptors: 16_384, sram_words: 64, ports: 16, ..Limits::default() };
     let mut node = Node::new((Ipv4::default(), Label), limits);
     for at in 0..2 {
         let rate = Rate::bits_per_second(10_000_000_000).unwrap();

@@ -101,7 +101,7 @@ impl Drop for Fused {
 
 /// The outer header of a way out as the C loop wants it: lengths 0, and in the place of
 /// the checksum the sum without them.
-fn header(number: u8) -> [u8; HEADER] {
+pub fn header(number: u8) -> [u8; HEADER] {
     let record = world::egress()[usize::from(number)];
     let mut packet = Packet::with_headroom([0; 128], 64, &[0; 20]).unwrap();
     packet.edit(packet.whole(), |p| record.encapsulate(p, &Default::default(), &())).unwrap();
