@@ -36,7 +36,8 @@ impl Rate {
 ///
 /// A packet occupies the link for `(octets + overhead) * 8 / rate`, and the next may
 /// not start before. Times are kept as integers with the remainder carried, so that
-/// nothing drifts. Who asks late catches up on at most `burst` of time.
+/// nothing drifts. Who asks late, and who had nothing to send, catches up on at most
+/// `burst` of time: a token bucket of so many octets at the rate.
 ///
 /// The scheduler inside is told octets with the overhead, so that its shares and its
 /// limits, too, are of octets on the link. A departure says what `enqueue` said.
