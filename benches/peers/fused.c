@@ -1,7 +1,8 @@
-// The whole path fused into one loop by hand: what one core does when nothing is
-// composable. The floor that the crate's blocks are held against.
+// The path fused into one loop by hand: what one core does when nothing is composable.
+// Two of them: `fused`, which does less than the crate's blocks, and further down
+// `fused_same`, which does the same work and is the floor that they are held against.
 //
-// It does what the blocks do for this traffic: outer and inner header checks, slice by
+// `fused` does what the blocks do for this traffic: outer and inner header checks, slice by
 // port, a 112-bit key of the whole 5-tuple, slice first, longest prefix in a DIR-24
 // table of 16-bit entries, time to live, 42 octets of prepared outer header with a
 // partial sum, a counter pair for each record, five weighted deficit round robin

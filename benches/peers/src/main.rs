@@ -323,7 +323,8 @@ fn main() {
         "| routes | pool | C loop | C, headers ahead | C, same work | fastpath | ours / C | ours / C, headers ahead | ours / C, same work |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
-    let mut csv = "routes,buffers,side,least_ns,median_ns,rounds,ours_to_it_least,ours_to_it_median\n".to_owned();
+    let mut csv =
+        "routes,buffers,side,least_ns,median_ns,rounds,ours_to_it_least,ours_to_it_median\n".to_owned();
     for routes in [&world::five_routes(), &table] {
         for buffers in [1024, 30_720] {
             let all = compare(routes, buffers, rounds);
