@@ -24,6 +24,7 @@ mod record;
 mod template;
 mod tunnel;
 
+#[cfg(feature = "alloc")]
 pub(crate) use record::is_destination;
 pub use record::{Egress, EgressError};
 pub use template::Template;
