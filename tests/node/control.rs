@@ -316,6 +316,29 @@ fn no_manager_keeps_another_from_sending() {
     }
 }
 
+/// What waits for one slice is room that no other was promised.
+#[test]
+fn a_flooded_slice_takes_no_room_from_another() {
+    let limits = Limits { slices: 2, queues: 8, descriptors: 2048 + 8, ports: 8, ..Limits::default() };
+    let mut node: Routers = Node::new((fastpath::code_option::ipv4::Ipv4::default(), Label), limits);
+    for at in 0..2 {
+        let rate = Rate::bits_per_second(1_000_000).unwrap();
+        node.add_interface(InterfaceConfig::ip([10, 0, at, 1].into(), rate)).unwrap();
+    }
+    let mut flooded = node.admit(SliceRequest { sram_words: 0, ..request(0, 100) }).unwrap();
+    let mut asked = SliceRequest { sram_words: 0, ..request(0, 200) };
+    asked.queues.iter_mut().for_each(|queue| queue.limit_packets = 8);
+    let mut other = node.admit(asked).unwrap();
+    for control in [&mut flooded, &mut other] {
+        ordinary_routes(&mut node, control);
+    }
+    let mut frames: Vec<_> = (0..3000).map(|_| frame(0, 100, &ipv4(64, [10, 1, 2, 3], 53))).collect();
+    frames.extend((0..8).map(|_| frame(0, 200, &ipv4(64, [10, 1, 2, 3], 53))));
+    run(&mut node, Nanos::ZERO, frames);
+    assert_eq!(flooded.exits(DropReason::QueueFull.into()).packets, 3000 - 2048);
+    assert_eq!((other.exits(DropReason::QueueFull.into()).packets, other.queue_count(0).packets), (0, 8));
+}
+
 #[test]
 fn an_interface_with_a_bad_quantum_is_refused() {
     let mut node: Node<(fastpath::code_option::ipv4::Ipv4,), Buf> =
