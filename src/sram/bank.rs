@@ -94,7 +94,9 @@ impl<M: Store<Item = AtomicU32>, R: Store<Item = Region>> SramBank<M, R> {
         let starts = core::iter::once(0).chain(others().map(|(start, len)| start + len));
         let fits = |start: &usize| {
             let end = start + words as usize;
-            end <= all.len() && others().all(|(other, len)| end <= other || other + len <= *start)
+            // A region's bounds have 32 bits.
+            end <= all.len().min(u32::MAX as usize)
+                && others().all(|(other, len)| end <= other || other + len <= *start)
         };
         let no_room = AssignError::NoRoom { asked: words, words: all.len() };
         let start = starts.filter(fits).min().ok_or(no_room)?;

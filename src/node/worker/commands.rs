@@ -1,0 +1,172 @@
+//! What slice managers ask for between two vectors, carried out within what their slices
+//! were granted.
+
+use super::*;
+
+impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
+    pub(super) fn execute(&mut self, slice: SliceId, command: Command) -> Result<Done, ControlError> {
+        match command {
+            Command::SetResult { result, action } => self.set_result(slice, result, action),
+            Command::Insert { rank, value, mask, result } => self.insert(slice, rank, value, mask, result),
+            Command::Remove { rank, value, mask } => self.remove(slice, rank, value, mask),
+            Command::Configure { queue, weight, limit_packets, limit_octets } => {
+                let config = QueueConfig { owner: slice, weight, limit_packets, limit_octets };
+                self.configure(slice, queue, config)
+            }
+        }
+    }
+
+    /// Changes a queue within what the slice was granted: the packets of this queue, and
+    /// the weight of all its queues at the interface.
+    fn configure(&mut self, slice: SliceId, queue: u16, config: QueueConfig) -> Result<Done, ControlError> {
+        let at = usize::from(queue);
+        let state = self.state(slice)?;
+        let unknown = ControlError::UnknownQueue { asked: queue, has: state.queues.len() };
+        let (Some(id), Some(own)) = (state.queues.get(at).copied(), state.granted.get(at).copied()) else {
+            return Err(unknown);
+        };
+        let (asked, granted) = (u64::from(config.limit_packets), u64::from(own.limit_packets));
+        if asked > granted {
+            return Err(ControlError::Granted { asked, granted });
+        }
+        let here = |(_, other): &(usize, &QueueRequest)| other.interface == own.interface;
+        let (mut asked, mut granted) = (0, 0);
+        for (other, request) in state.granted.iter().enumerate().filter(here) {
+            let weight = state.weights.get(other).copied().unwrap_or(0);
+            asked += u64::from(if other == at { config.weight } else { weight });
+            granted += u64::from(request.weight);
+        }
+        if asked > granted {
+            return Err(ControlError::Granted { asked, granted });
+        }
+        self.queues.configure(id, config)?;
+        if let Some(weight) = self.state(slice)?.weights.get_mut(at) {
+            *weight = config.weight;
+        }
+        Ok(Done::Configured)
+    }
+
+    /// The slice's promises, which an executed command always finds.
+    fn state(&mut self, slice: SliceId) -> Result<&mut Slice<B>, ControlError> {
+        self.slices.get_mut(slice).ok_or(crate::lookup::TableErrorKind::UnknownSlice.into())
+    }
+
+    fn egress_id(&mut self, slice: SliceId, result: u32) -> Result<EgressId, ControlError> {
+        let state = self.state(slice)?;
+        let unknown = ControlError::UnknownResult { asked: result, has: state.results };
+        if result >= state.results {
+            return Err(unknown);
+        }
+        EgressId::new(state.first_result + result).ok_or(unknown)
+    }
+
+    fn set_result(&mut self, slice: SliceId, result: u32, action: Action) -> Result<Done, ControlError> {
+        let id = self.egress_id(slice, result)?;
+        let egress = match action {
+            Action::Drop => Egress::exit_with(DropReason::Filtered.into()),
+            Action::SlowPath(exception) => Egress::exit_with(exception.into()),
+            Action::Forward { link, queue, word, next_hop } => {
+                let state = self.state(slice)?;
+                let unknown = ControlError::UnknownLink { asked: link, has: state.links.len() };
+                let at = *state.links.get(usize::from(link)).ok_or(unknown)?;
+                let reachable =
+                    |to: &SocketAddrV4| at.multipoint && is_destination(to.ip().to_bits(), to.port());
+                if let Some(to) = next_hop.filter(|to| !reachable(to)) {
+                    return Err(ControlError::NextHop(to));
+                }
+                let unknown = ControlError::UnknownQueue { asked: queue, has: state.queues.len() };
+                let queue_id = *state.queues.get(usize::from(queue)).ok_or(unknown)?;
+                if self.queues.scheduler_of(queue_id) != usize::from(at.interface.0) {
+                    return Err(ControlError::Interface { link, queue });
+                }
+                let egress = Egress::forward(&self.tunnel(&at, next_hop), queue_id, at.mtu);
+                // `admit` has seen that the MTU fits.
+                egress.unwrap_or(Egress::NONE).with_word(word)
+            }
+        };
+        if let Some(place) = self.path.egress.get_mut(id.index()) {
+            *place = egress;
+        }
+        Ok(Done::ResultSet)
+    }
+
+    fn insert(
+        &mut self, slice: SliceId, rank: Rank, value: LookupKey, mask: LookupKey, result: u32,
+    ) -> Result<Done, ControlError> {
+        let id = self.egress_id(slice, result)?;
+        let first = self.state(slice)?.first_result;
+        let filter = Filter::new(slice, value, mask);
+        let full = self.state(slice)?;
+        let full = (full.filters >= full.most_filters).then_some(full.most_filters);
+        // A table at its bound can still replace: insert and see, take back if new.
+        let old = match self.path.table.insert(rank, filter, id) {
+            Err(crate::lookup::TableErrorKind::Full) if full.is_some() => {
+                return Err(ControlError::Filters(full.unwrap_or(0)));
+            }
+            inserted => inserted?,
+        };
+        if old.is_none() {
+            if let Some(most) = full {
+                self.path.table.remove(rank, &filter)?;
+                return Err(ControlError::Filters(most));
+            }
+            self.state(slice)?.filters += 1;
+        }
+        Ok(Done::Inserted(old.map(|old| old.index() as u32 - first)))
+    }
+
+    fn remove(
+        &mut self, slice: SliceId, rank: Rank, value: LookupKey, mask: LookupKey,
+    ) -> Result<Done, ControlError> {
+        let removed = self.path.table.remove(rank, &Filter::new(slice, value, mask))?;
+        let state = self.state(slice)?;
+        state.filters -= u32::from(removed.is_some());
+        Ok(Done::Removed(removed.map(|old| old.index() as u32 - state.first_result)))
+    }
+
+    /// Encapsulates and queues what slice managers send straight to a queue.
+    pub(super) fn inject_direct(&mut self, now: Nanos, budget: usize) {
+        let Self { path, queues, slices, .. } = self;
+        for state in slices.0.iter_mut().flatten().filter(|state| !state.is_withdrawn()) {
+            for _ in 0..budget {
+                if !matches!(state.end.injections.peek(), Ok(Injection::Direct { .. })) {
+                    break;
+                }
+                let Ok(Injection::Direct { mut packet, result, traffic_class }) = state.end.injections.pop()
+                else {
+                    break;
+                };
+                let slice = state.admission.slice;
+                path.stats.record(Event::Injected(slice), packet.octets());
+                let id = EgressId::new(state.first_result.wrapping_add(result));
+                let egress = id.filter(|_| result < state.results).and_then(|id| path.egress.get(id.index()));
+                let outgoing = Outgoing { traffic_class, destination: None };
+                let whole = packet.whole();
+                let put = packet.edit(whole, |packet| {
+                    let egress = egress.ok_or(DropReason::NoMatch)?;
+                    match egress.exit() {
+                        Some(exit) => Err(exit),
+                        None => Ok(egress.encapsulate(packet, &outgoing, &())?),
+                    }
+                });
+                let octets = packet.octets();
+                let queued = match (put, egress) {
+                    (Ok(()), Some(egress)) => {
+                        let ecn_capable = egress.ecn_capable(&outgoing);
+                        let arrival = Arrival { octets, precedence: 0, ecn_capable };
+                        let queued = queues.enqueue(now, egress.queue(), packet, arrival);
+                        queued.map_err(|Rejected { reason, .. }| reason)
+                    }
+                    // A result that leads to the slow path leads back to the sender.
+                    (Err(Exit::Drop(reason)), _) => Err(reason),
+                    _ => Err(DropReason::Filtered),
+                };
+                match (queued, id) {
+                    (Ok(()), Some(id)) => path.stats.record(Event::Queued(id), octets),
+                    (Ok(()), None) => {}
+                    (Err(reason), _) => path.stats.record(Event::Left(slice, reason.into()), octets),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The resource manager at work: slices are admitted, and taken away (section 6).
+
+use super::*;
+
+impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
+    /// Admits a slice if all that it asks for is there, and gives out its control.
+    ///
+    /// # Errors
+    ///
+    /// [`AdmitError`]; nothing is reserved.
+    pub fn admit(&mut self, request: SliceRequest) -> Result<SliceControl<B>, AdmitError> {
+        self.reap();
+        let free = self.slices.0.iter().position(Option::is_none);
+        let at = free.ok_or(AdmitError::Slices(self.limits.slices))?;
+        let slice = SliceId(at as u16 + 1);
+        let admission = Admission { slice, option: request.option, ..Admission::NONE };
+        self.check(&request)?;
+        let first_result = self.free_results(&request)?;
+        let queues = self.free_queues(&request)?;
+        self.path.sram.assign(slice, request.sram_words)?;
+        let links = request.links;
+        if let Err(error) = self.open_links(&links, admission) {
+            // To none: that does not fail.
+            let _ = self.path.sram.assign(slice, 0);
+            return Err(error);
+        }
+        for (queue, asked) in queues.iter().zip(&request.queues) {
+            let config = QueueConfig {
+                owner: slice,
+                weight: asked.weight,
+                limit_packets: asked.limit_packets,
+                limit_octets: asked.limit_octets,
+            };
+            if let Err(error) = self.queues.configure(*queue, config) {
+                self.close_links(&links);
+                let _ = self.path.sram.assign(slice, 0);
+                return Err(error.into());
+            }
+        }
+        for queue in queues.iter() {
+            if let Some(used) = self.queues_used.get_mut(queue.0 as usize) {
+                *used = true;
+            }
+        }
+        let filters = request.filters;
+        let engine = match request.engine {
+            EngineRequest::Linear => Engine::linear(filters as usize),
+            EngineRequest::TupleSpace { masks } => {
+                Engine::TupleSpace(TupleSpace::new(filters, masks, request.seed))
+            }
+            EngineRequest::Routes { chunks } => {
+                Engine::Routes(Box::new(Dir24::new(slice, filters as usize, chunks)))
+            }
+        };
+        if let Some(place) = self.path.table.0.get_mut(usize::from(slice.0)) {
+            *place = engine;
+        }
+        let slow_path = request.slow_path;
+        let (node_end, end) = channel(request.commands.max(1), slow_path.waiting.max(1));
+        let queues: Arc<[QueueId]> = queues.into();
+        let withdrawn = Arc::new(AtomicBool::new(false));
+        let control = SliceControl {
+            slice,
+            end,
+            bank: self.path.sram.clone(),
+            stats: self.path.stats.clone(),
+            first_result,
+            results: request.results,
+            queues: queues.clone(),
+            sent: 0,
+            open: 0,
+            withdrawn: withdrawn.clone(),
+        };
+        let state = Slice {
+            admission,
+            links,
+            queues,
+            weights: request.queues.iter().map(|queue| queue.weight).collect(),
+            granted: request.queues,
+            first_result,
+            results: request.results,
+            most_filters: filters,
+            filters: 0,
+            exceptions: RateLimit::new(slow_path.per_second, slow_path.burst),
+            end: node_end,
+            withdrawn,
+        };
+        if let Some(place) = self.slices.0.get_mut(at) {
+            *place = Some(state);
+        }
+        Ok(control)
+    }
+
+    /// Takes a slice away: its ports, filters and results at once. What its
+    /// [`SliceControl`] can reach, its number, memory, queues and counters, is free for
+    /// another slice when that handle is dropped and what waits in the queues is sent.
+    pub fn withdraw(&mut self, slice: SliceId) {
+        let Some(state) = self.slices.get_mut(slice).filter(|state| !state.is_withdrawn()) else { return };
+        state.withdrawn.store(true, Relaxed);
+        let (first, results) = (state.first_result as usize, state.results as usize);
+        let links = core::mem::take(&mut state.links);
+        self.close_links(&links);
+        if let Some(engine) = self.path.table.0.get_mut(usize::from(slice.0)) {
+            *engine = Engine::Empty;
+        }
+        self.path.egress.iter_mut().skip(first).take(results).for_each(|egress| *egress = Egress::NONE);
+    }
+
+    /// Frees what withdrawn slices held, if nobody can reach it any more.
+    fn reap(&mut self) {
+        let Self { path, queues, slices, queues_used, .. } = self;
+        for place in &mut slices.0 {
+            let idle = |state: &mut Slice<B>| {
+                let empty = state.queues.iter().all(|queue| queues.backlog(*queue) == 0);
+                state.is_withdrawn() && state.end.commands.is_abandoned() && empty
+            };
+            let Some(state) = place.take_if(idle) else { continue };
+            let slice = state.admission.slice;
+            // To none: that does not fail.
+            let _ = path.sram.assign(slice, 0);
+            path.stats.clear_slice(slice);
+            for result in state.first_result..state.first_result + state.results {
+                path.stats.egresses.clear(result as usize);
+            }
+            for queue in state.queues.iter() {
+                path.stats.queues.clear(queue.0 as usize);
+                if let Some(used) = queues_used.get_mut(queue.0 as usize) {
+                    *used = false;
+                }
+            }
+        }
+    }
+
+    fn check(&self, request: &SliceRequest) -> Result<(), AdmitError> {
+        let has = self.path.options.count();
+        if usize::from(request.option.0) >= has {
+            return Err(AdmitError::UnknownOption { asked: request.option.0, has });
+        }
+        let used: u32 = self.slices.iter().map(|state| state.most_filters).sum();
+        let left = self.limits.filters - used;
+        if request.filters > left {
+            return Err(AdmitError::Filters { asked: request.filters, left });
+        }
+        let Limits { linear_filters, masks: most_masks, waiting, longest_frame, .. } = self.limits;
+        let engine = match request.engine {
+            EngineRequest::Linear => (request.filters as usize, linear_filters as usize),
+            EngineRequest::TupleSpace { masks } => (masks, most_masks),
+            EngineRequest::Routes { .. } => (0, 0),
+        };
+        if engine.0 > engine.1 {
+            return Err(AdmitError::Engine { asked: engine.0, most: engine.1 });
+        }
+        let asked = request.commands.max(request.slow_path.waiting);
+        if asked > waiting {
+            return Err(AdmitError::Waiting { asked, most: waiting });
+        }
+        let has = self.interfaces.len();
+        let interfaces = request.links.iter().map(|link| link.interface);
+        for InterfaceId(asked) in interfaces.chain(request.queues.iter().map(|queue| queue.interface)) {
+            if usize::from(asked) >= has {
+                return Err(AdmitError::UnknownInterface { asked, has });
+            }
+        }
+        if request.links.len() >= usize::from(u16::MAX) {
+            return Err(AdmitError::Links(request.links.len()));
+        }
+        for link in &request.links {
+            let tunnel = self.tunnel(link, None);
+            // To be told now and not when a result names the link.
+            Egress::forward(&tunnel, QueueId(0), link.mtu)?;
+            if !is_destination(link.peer.ip().to_bits(), link.peer.port()) || link.dscp > 63 {
+                return Err(AdmitError::Peer(link.peer));
+            }
+            // A longer packet would be refused by the queue, where nobody answers it.
+            let (mtu, header) = (link.mtu, tunnel.octets());
+            if usize::from(mtu) + header > longest_frame as usize {
+                return Err(AdmitError::Mtu { mtu, header, longest: longest_frame });
+            }
+        }
+        for interface in 0..has {
+            let at = |queue: &&QueueRequest| usize::from(queue.interface.0) == interface;
+            let packets = |queue: &QueueRequest| u64::from(queue.limit_packets);
+            let granted = self.slices.iter().flat_map(|state| &state.granted).filter(at).map(packets);
+            let left = (self.limits.descriptors as u64).saturating_sub(granted.sum());
+            let asked = request.queues.iter().filter(at).map(packets).sum();
+            if asked > left {
+                return Err(AdmitError::Descriptors { interface: interface as u16, asked, left });
+            }
+        }
+        Ok(())
+    }
+
+    /// The first of `asked` results in one piece that no slice has.
+    fn free_results(&self, request: &SliceRequest) -> Result<u32, AdmitError> {
+        let asked = request.results;
+        // An engine of routes can name the first 32,767 only.
+        let most = match request.engine {
+            EngineRequest::Routes { .. } => self.limits.results.min(32_767),
+            _ => self.limits.results,
+        };
+        let mut taken: Vec<_> = self.slices.iter().map(|state| (state.first_result, state.results)).collect();
+        taken.sort_unstable();
+        let (mut first, mut left) = (0, 0);
+        for (start, len) in taken.into_iter().chain([(self.limits.results, 0)]) {
+            let gap = start.min(most).saturating_sub(first);
+            if gap >= asked {
+                return Ok(first);
+            }
+            left = left.max(gap);
+            first = start + len;
+        }
+        Err(AdmitError::Results { asked, left })
+    }
+
+    /// Queues that no slice has and no packet waits in.
+    fn free_queues(&self, request: &SliceRequest) -> Result<Vec<QueueId>, AdmitError> {
+        let mut given: Vec<QueueId> = Vec::with_capacity(request.queues.len());
+        for asked in &request.queues {
+            let scheduler = usize::from(asked.interface.0);
+            let ids = (0..self.limits.queues).filter_map(|queue| self.queues.queue_id(scheduler, queue));
+            let free = |id: &QueueId| {
+                let used = self.queues_used.get(id.0 as usize).copied().unwrap_or(true);
+                !used && !given.contains(id) && self.queues.backlog(*id) == 0
+            };
+            let id = { ids }.find(free).ok_or(AdmitError::Queues(asked.interface.0))?;
+            given.push(id);
+        }
+        Ok(given)
+    }
+
+    /// Opens the ports of all links, or none. A link has the slice's own number.
+    fn open_links(&mut self, links: &[LinkRequest], admission: Admission) -> Result<(), AdmitError> {
+        for (opened, link) in links.iter().enumerate() {
+            let interface = self.interfaces.get(usize::from(link.interface.0));
+            // `check` has seen that it is there.
+            let Some(address) = interface.map(|interface| interface.address) else { continue };
+            let admission = Admission { link: LinkId(opened as u16), dscp: link.dscp_model, ..admission };
+            let config = PortConfig { admission, udp_checksum: link.udp_checksum };
+            if let Err(error) = self.path.decap.open(address, link.port, config) {
+                self.close_links(links.get(..opened).unwrap_or_default());
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn close_links(&mut self, links: &[LinkRequest]) {
+        for link in links {
+            if let Some(interface) = self.interfaces.get(usize::from(link.interface.0)) {
+                self.path.decap.close(interface.address, link.port);
+            }
+        }
+    }
+
+    pub(super) fn tunnel(&self, link: &LinkRequest, next_hop: Option<SocketAddrV4>) -> Tunnel {
+        let interface = self.interfaces.get(usize::from(link.interface.0));
+        let layer = interface.map(|interface| interface.link_layer).unwrap_or_default();
+        let address = interface.map_or(core::net::Ipv4Addr::UNSPECIFIED, |interface| interface.address);
+        Tunnel {
+            dscp_model: link.dscp_model,
+            dscp: link.dscp,
+            multipoint: link.multipoint,
+            ..Tunnel::new(layer, SocketAddrV4::new(address, link.port), next_hop.unwrap_or(link.peer))
+        }
+    }
+}
