@@ -260,6 +260,38 @@ impl<'a> PacketMut<'a> {
         Ok(room)
     }
 
+    /// Puts the last `len` octets of `padded` in front of the packet and returns the last
+    /// `TAIL` of them, to be patched in place.
+    ///
+    /// Where there is headroom for it, all of `padded` is copied, whatever `len` is: a
+    /// copy of one length costs no choice.
+    ///
+    /// # Errors
+    ///
+    /// [`NoHeadroom`] if the buffer has less room than `len`; the packet is unchanged.
+    #[inline(always)]
+    pub(crate) fn push_padded<const N: usize, const TAIL: usize>(
+        &mut self, padded: &[u8; N], len: u8,
+    ) -> Result<&mut [u8; TAIL], DropReason> {
+        if self.start < N || self.start > self.buf.len() {
+            return self.push_tail(padded, len);
+        }
+        let room = self.buf.get_mut(self.start - N..).and_then(<[u8]>::first_chunk_mut::<N>);
+        let room = room.ok_or(NoHeadroom)?;
+        *room = *padded;
+        self.start -= usize::from(len);
+        room.last_chunk_mut().ok_or(NoHeadroom)
+    }
+
+    /// `push_padded` where headroom is short.
+    #[cold]
+    fn push_tail<const TAIL: usize>(
+        &mut self, padded: &[u8], len: u8,
+    ) -> Result<&mut [u8; TAIL], DropReason> {
+        let header = padded.len().checked_sub(usize::from(len)).and_then(|at| padded.get(at..));
+        self.push_slice(header.ok_or(NoHeadroom)?)?.last_chunk_mut().ok_or(NoHeadroom)
+    }
+
     /// [`push`](Self::push) of a header whose length is known at run time.
     ///
     /// # Errors

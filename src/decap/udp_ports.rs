@@ -67,7 +67,7 @@ pub enum OpenError {
 /// An entry of a [`UdpPorts`].
 #[derive(Clone, Copy, Debug)]
 pub struct PortEntry {
-    /// Address and port below [`OPEN`], or 0 for none.
+    /// Address and port below [`OPEN`] and [`VERIFY`], or 0 for none.
     key: u64,
     config: PortConfig,
 }
@@ -79,6 +79,10 @@ impl PortEntry {
 
 /// Makes a key differ from that of an empty entry.
 const OPEN: u64 = 1 << 63;
+
+/// Makes the key of a port whose UDP checksums are verified another one, so that whoever
+/// looks for plain packets does not find it. It has no part in the hash.
+const VERIFY: u64 = 1 << 62;
 
 /// Slices by UDP destination address and port: Ethernet with at most one 802.1Q tag,
 /// or nothing, then IPv4, UDP.
@@ -116,19 +120,16 @@ macro_rules! plain {
         let [version] = wire::octets::<$at, 1, $len>(head);
         let shape =
             $link(head) && version == 0x45 && wire::ne64::<{ $at + 6 }, $len>(head) & SHAPE.0 == SHAPE.1;
-        // Negative if the packet is longer than the frame, UDP longer than the packet,
-        // or UDP shorter than its header.
-        let room = ($frame.len() as i32 - $at - i32::from(total))
-            | (i32::from(total) - 20 - i32::from(udp))
-            | (i32::from(udp) - UDP_HEADER as i32);
-        if !shape || room < 0 || !checksum::header20_ok(&wire::octets::<$at, 20, $len>(head)) {
+        // UDP fills the packet, and the packet is in the frame.
+        let fits = udp >= UDP_HEADER as u16
+            && u32::from(total) == u32::from(udp) + 20
+            && usize::from(total) + $at <= $frame.len();
+        if !shape || !fits || !checksum::header20_ok(&wire::octets::<$at, 20, $len>(head)) {
             return None;
         }
         let (to, port) = (wire::be32::<{ $at + 16 }, $len>(head), wire::be16::<{ $at + 22 }, $len>(head));
+        // Only a port without `VERIFY` is found so.
         let config = &$self.find(key(to, port))?.config;
-        if config.udp_checksum == UdpChecksum::Verify {
-            return None;
-        }
         let [traffic_class] = wire::octets::<{ $at + 1 }, 1, $len>(head);
         Some(Inner {
             admission: config.admission,
@@ -167,7 +168,7 @@ impl<S: Store<Item = PortEntry>> UdpPorts<S> {
             return Err(OpenError::Substrate);
         }
         let key = key(address.to_bits(), port);
-        if let Some(entry) = self.find(key) {
+        if let Some(entry) = self.find_any(key) {
             return Err(OpenError::Taken { address, port, slice: entry.config.admission.slice });
         }
         let mask = self.mask();
@@ -181,7 +182,8 @@ impl<S: Store<Item = PortEntry>> UdpPorts<S> {
         for distance in 0..=mask {
             let Some(entry) = entries.get_mut((home + distance) & mask) else { break };
             if entry.key == 0 {
-                *entry = PortEntry { key, config };
+                let verify = config.udp_checksum == UdpChecksum::Verify;
+                *entry = PortEntry { key: if verify { key | VERIFY } else { key }, config };
                 self.probes = self.probes.max(distance + 1);
                 self.open += 1;
                 return Ok(());
@@ -194,7 +196,7 @@ impl<S: Store<Item = PortEntry>> UdpPorts<S> {
     pub fn close(&mut self, address: Ipv4Addr, port: u16) -> Option<PortConfig> {
         let mask = self.mask();
         let key = key(address.to_bits(), port);
-        let found = self.find(key)?.config;
+        let PortEntry { key, config: found } = *self.find_any(key)?;
         let mut hole = self.entries.items().iter().position(|entry| entry.key == key)?;
         self.open -= 1;
         // Moves back what was pushed away from its home by the entry that goes.
@@ -235,7 +237,7 @@ impl<S: Store<Item = PortEntry>> UdpPorts<S> {
 
     #[inline(always)]
     fn home(&self, key: u64) -> usize {
-        (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
+        ((key & !VERIFY).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
     }
 
     #[inline(always)]
@@ -243,6 +245,11 @@ impl<S: Store<Item = PortEntry>> UdpPorts<S> {
         let home = self.home(key);
         let entry = self.entries.items().get(home)?;
         if entry.key == key { Some(entry) } else { self.find_behind(home, key) }
+    }
+
+    /// A port of either kind.
+    fn find_any(&self, key: u64) -> Option<&PortEntry> {
+        self.find(key).or_else(|| self.find(key | VERIFY))
     }
 
     /// What was pushed away from its home.
@@ -308,7 +315,7 @@ impl<S: Store<Item = PortEntry>> UdpPorts<S> {
             return Err(OuterProtocol);
         }
         let udp = Udp::read(ip.payload())?;
-        let entry = self.find(key(ip.destination(), udp.destination)).ok_or(UnknownSlice)?;
+        let entry = self.find_any(key(ip.destination(), udp.destination)).ok_or(UnknownSlice)?;
         if entry.config.udp_checksum == UdpChecksum::Verify {
             let pseudo = checksum::pseudo_v4(ip.source(), ip.destination(), wire::ipv4::UDP, 0);
             transport::verify_udp(ip.payload(), pseudo)?;
@@ -327,7 +334,7 @@ impl<S: Store<Item = PortEntry>> UdpPorts<S> {
     fn stripped(&self, payload: &[u8], meta: &RxMeta) -> Result<Inner, DropReason> {
         let to = meta.tunnel.destination;
         let address = to.as_v4().ok_or(UnknownSlice)?;
-        let entry = self.find(key(address, to.port())).ok_or(UnknownSlice)?;
+        let entry = self.find_any(key(address, to.port())).ok_or(UnknownSlice)?;
         Ok(Inner {
             admission: entry.config.admission,
             offset: 0,
@@ -457,6 +464,8 @@ mod tests {
         assert_eq!(refused(&with(23, 6)), Some(OuterProtocol), "TCP");
         assert_eq!(refused(&with(39, 7)), Some(Malformed), "UDP shorter than its header");
         assert_eq!(refused(&with(39, 13)), Some(Truncated), "UDP longer than the packet");
+        let shorter = skip.decap(&with(39, 11), &RxMeta::NEW);
+        assert_eq!(shorter, Ok(Inner { len: 3, ..inner(42) }), "UDP shorter than the packet is no fault");
         assert_eq!(refused(&with(33, 2)), Some(UnknownSlice), "another address");
         assert_eq!(refused(&with(37, 2)), Some(UnknownSlice), "another port");
         let fragment = |more, at: u16| {
@@ -504,7 +513,8 @@ mod tests {
             for (slice, (open, address, port)) in (1..).zip(history) {
                 let at = (Ipv4Addr::from_bits(address), port);
                 if open {
-                    let config = PortConfig::new(admission(slice));
+                    let udp_checksum = if slice % 2 == 0 { UdpChecksum::Verify } else { UdpChecksum::Skip };
+                    let config = PortConfig { udp_checksum, ..PortConfig::new(admission(slice)) };
                     prop_assert_eq!(ports.open(at.0, at.1, config).is_ok(), !model.contains_key(&at));
                     model.entry(at).or_insert(config);
                 } else {
@@ -513,7 +523,7 @@ mod tests {
                 for address in 0..3 {
                     for port in 0..20 {
                         let at = (Ipv4Addr::from_bits(address), port);
-                        let found = ports.find(key(address, port)).map(|entry| entry.config);
+                        let found = ports.find_any(key(address, port)).map(|entry| entry.config);
                         prop_assert_eq!(found, model.get(&at).copied());
                     }
                 }

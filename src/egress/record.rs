@@ -73,6 +73,8 @@ impl Egress {
         let mut header = [0; Self::HEADER];
         let too_long = EgressError::Header { octets: tunnel.octets(), most: Self::HEADER };
         let len = tunnel.write(&mut header).ok_or(too_long)?;
+        // Its end is where the packet begins.
+        header.rotate_right(Self::HEADER - len);
         let (class_mask, multipoint) = (tunnel.class_mask(), tunnel.multipoint);
         Self { queue, class_mask, len: len as u8, multipoint, header, exit: 0, ..Self::NONE }.checked(mtu)
     }
@@ -167,22 +169,13 @@ impl Egress {
         if packet.octets() > usize::from(self.mtu) {
             return Err(DropReason::TooLong);
         }
-        match self.len {
-            42 => self.put::<42>(packet, outgoing),
-            46 => self.put::<46>(packet, outgoing),
-            28 => self.put::<28>(packet, outgoing),
-            _ => self.put_template(packet, outgoing, templates),
+        if self.len == 0 {
+            return self.put_template(packet, outgoing, templates);
         }
-    }
-
-    #[inline(always)]
-    fn put<const N: usize>(&self, packet: &mut PacketMut<'_>, outgoing: &Outgoing) -> Result<(), DropReason> {
         let inner = packet.octets();
-        let template = self.header.first_chunk::<N>().ok_or(DropReason::NoHeadroom)?;
-        let ip = template.last_chunk().ok_or(DropReason::NoHeadroom)?;
+        let ip = self.header.last_chunk().ok_or(DropReason::NoHeadroom)?;
         let sum = wire::be16::<10, { Tunnel::HEADER }>(ip);
-        let header = packet.push(template)?;
-        let outer = header.last_chunk_mut().ok_or(DropReason::NoHeadroom)?;
+        let outer = packet.push_padded::<{ Self::HEADER }, { Tunnel::HEADER }>(&self.header, self.len)?;
         let [_, own_class, ..] = ip;
         finish(outer, sum, inner, *own_class, outgoing.traffic_class & self.class_mask);
         match outgoing.destination {
@@ -354,6 +347,26 @@ mod tests {
         }
         let refused = EgressError::Header { octets: 28 + 97, most: 124 };
         assert_eq!(Template::new(&tunnel(None), &[0; 97]).err(), Some(refused));
+    }
+
+    #[test]
+    fn a_header_needs_no_more_headroom_than_its_octets() {
+        let inner = [7; 20];
+        for (tagged, len) in [(None, 28), (Some(None), 42), (Some(Some(5)), 46)] {
+            let record = Egress::forward(&tunnel(tagged), QueueId(0), 1472).unwrap();
+            let with = |headroom| {
+                let mut packet = Packet::with_headroom([0u8; 128], headroom, &inner).unwrap();
+                let put = packet
+                    .edit(packet.whole(), |packet| record.encapsulate(packet, &Outgoing::default(), &()));
+                put.map(|()| packet.bytes().to_vec())
+            };
+            let plenty = with(100).unwrap();
+            assert_eq!(plenty.len(), len as usize + inner.len());
+            for headroom in len..60 {
+                assert_eq!(with(headroom).as_ref(), Ok(&plenty), "{headroom} octets in front");
+            }
+            assert_eq!(with(len - 1), Err(DropReason::NoHeadroom));
+        }
     }
 
     #[test]

@@ -108,17 +108,15 @@ pub(super) const fn pack(class: u8, protocol: u8, ports: u32, source: u32, desti
     LookupKey::from_words(high, (source as u64) << 32 | destination as u64)
 }
 
-/// Protocols whose first four octets are ports: TCP, UDP, DCCP, SCTP, UDP-Lite.
-const WITH_PORTS: [u64; 4] = [1 << 6 | 1 << 17 | 1 << 33, 0, 1 << (132 - 128) | 1 << (136 - 128), 0];
-
 /// The port fields of a packet whose first four octets behind the header are `first`.
 #[inline(always)]
 pub(super) fn ports(protocol: u8, first: u32) -> u32 {
-    let word = WITH_PORTS.get(usize::from(protocol >> 6)).copied().unwrap_or(0);
-    if word >> (protocol & 63) & 1 != 0 {
-        return first;
+    match protocol {
+        // TCP, UDP, DCCP, SCTP, UDP-Lite.
+        6 | 17 | 33 | 132 | 136 => first,
+        ipv4::ICMP => icmp::type_and_code(&first.to_be_bytes()).unwrap_or(0),
+        _ => 0,
     }
-    if protocol == ipv4::ICMP { icmp::type_and_code(&first.to_be_bytes()).unwrap_or(0) } else { 0 }
 }
 
 #[cfg(test)]

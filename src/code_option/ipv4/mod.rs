@@ -48,8 +48,8 @@ use crate::wire::{self, checksum, ipv4, transport};
 pub struct Ipv4 {
     martians: Martians,
     class_field: ClassField,
-    /// First octets of addresses that a closer look must judge.
-    suspects: [u64; 4],
+    /// By the first octet of an address: 1 where a closer look must judge.
+    suspects: [u8; 256],
 }
 
 impl Default for Ipv4 {
@@ -65,10 +65,9 @@ impl Ipv4 {
     }
 
     #[inline(always)]
-    fn suspect(&self, address: u32) -> u64 {
+    fn suspect(&self, first_octet: u8) -> u8 {
         // Read and not branched on: destinations differ from packet to packet.
-        let word = self.suspects.get((address >> 30) as usize).copied().unwrap_or(0);
-        word >> (address >> 24 & 63)
+        self.suspects.get(usize::from(first_octet)).copied().unwrap_or(1)
     }
 
     /// What is wrong with a header that the fast test did not like, if anything.
@@ -91,25 +90,25 @@ const STAYS: u64 = 1 << 24;
 impl CodeOption for Ipv4 {
     #[inline(always)]
     fn parse(&self, packet: &[u8], cx: &Context<'_>) -> Result<Query, Exit> {
-        let Some((ip, rest)) = packet.split_first_chunk::<20>() else {
+        let Some((ip, _)) = packet.split_first_chunk::<20>() else {
             return Err(DropReason::Truncated.into());
         };
-        let (first, lifetime) = (wire::be32::<0, 20>(ip), wire::be32::<8, 20>(ip));
-        let (source, destination) = (wire::be32::<12, 20>(ip), wire::be32::<16, 20>(ip));
-        let total = first & 0xffff;
-        let suspect = (self.suspect(source) | self.suspect(destination)) & 1;
+        let &[version, tos, _, _, _, _, _, _, _, protocol, _, _, from, _, _, _, to, _, _, _] = ip;
+        let total = wire::be16::<2, 20>(ip);
+        // None as well where the header says that it is longer than the packet.
+        let payload = packet.get(20..usize::from(total));
+        let suspect = self.suspect(from) | self.suspect(to);
         let mut stays = 0;
-        let fits = (20..=packet.len()).contains(&(total as usize));
-        if first >> 24 != 0x45 || !fits || suspect != 0 || !checksum::header20_ok(ip) {
+        if version != 0x45 || payload.is_none() || suspect != 0 || !checksum::header20_ok(ip) {
             stays = self.unsound(packet)?;
         }
         let later = wire::be16::<6, 20>(ip) & 0x1fff != 0;
-        let protocol = (lifetime >> 16) as u8;
-        let ports = match rest.first_chunk() {
-            Some(ports) if !later && total >= 24 => key::ports(protocol, u32::from_be_bytes(*ports)),
+        let ports = match payload.and_then(<[u8]>::first_chunk) {
+            Some(ports) if !later => key::ports(protocol, u32::from_be_bytes(*ports)),
             _ => 0,
         };
-        let traffic_class = cx.traffic_class((first >> 16) as u8)?;
+        let (source, destination) = (wire::be32::<12, 20>(ip), wire::be32::<16, 20>(ip));
+        let traffic_class = cx.traffic_class(tos)?;
         let class = self.class_field.of(traffic_class, cx.link) | u8::from(later) << 1;
         Ok(Query {
             key: key::pack(class, protocol, ports, source, destination),
