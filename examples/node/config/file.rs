@@ -1,0 +1,189 @@
+//! The file as it stands: its tables and keys, none of them checked.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use fastpath::id::OptionId;
+use serde::Deserialize;
+use toml::Spanned;
+
+pub(super) type Whole = Spanned<i64>;
+pub(super) type Name = Spanned<String>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    #[serde(default)]
+    pub(super) limits: LimitsTable,
+    pub(super) interface: Vec<InterfaceTable>,
+    pub(super) slice: Vec<SliceTable>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitsTable {
+    pub(super) slices: Option<Whole>,
+    pub(super) filters: Option<Whole>,
+    pub(super) results: Option<Whole>,
+    pub(super) ports: Option<Whole>,
+    pub(super) sram_words: Option<Whole>,
+    pub(super) queues: Option<Whole>,
+    pub(super) descriptors: Option<Whole>,
+    pub(super) longest_frame: Option<Whole>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InterfaceTable {
+    pub(super) name: Name,
+    pub(super) address: Spanned<Ipv4Addr>,
+    pub(super) rate: Whole,
+    pub(super) overhead: Option<Whole>,
+    pub(super) ethernet: Option<EthernetTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EthernetTable {
+    pub(super) source: Name,
+    pub(super) next_hop: Name,
+    pub(super) vlan: Option<Whole>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    Ipv4,
+    Label,
+}
+
+impl Kind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Label => "label",
+        }
+    }
+
+    /// Its place in the node's set of code options.
+    pub(super) const fn option(self) -> OptionId {
+        OptionId(match self {
+            Self::Ipv4 => 0,
+            Self::Label => 1,
+        })
+    }
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum EngineName {
+    Linear,
+    TupleSpace,
+    Routes,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SliceTable {
+    pub(super) name: Name,
+    pub(super) option: Kind,
+    pub(super) engine: Option<Spanned<EngineName>>,
+    pub(super) address: Option<Spanned<Ipv4Addr>>,
+    pub(super) sram_words: Option<Whole>,
+    pub(super) filters: Option<Whole>,
+    pub(super) slow_path: Option<SlowPathTable>,
+    #[serde(default)]
+    pub(super) link: Vec<LinkTable>,
+    #[serde(default)]
+    pub(super) queue: Vec<QueueTable>,
+    #[serde(default)]
+    pub(super) route: Vec<RouteTable>,
+    #[serde(default)]
+    pub(super) filter: Vec<FilterTable>,
+    #[serde(default)]
+    pub(super) label: Vec<LabelTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SlowPathTable {
+    pub(super) per_second: Option<Whole>,
+    pub(super) burst: Option<Whole>,
+    pub(super) waiting: Option<Whole>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum DscpName {
+    Pipe,
+    Uniform,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LinkTable {
+    pub(super) name: Name,
+    pub(super) interface: Name,
+    pub(super) port: Whole,
+    pub(super) peer: Spanned<SocketAddrV4>,
+    pub(super) mtu: Option<Whole>,
+    pub(super) dscp_model: Option<DscpName>,
+    pub(super) dscp: Option<Whole>,
+    #[serde(default)]
+    pub(super) verify_udp_checksum: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct QueueTable {
+    pub(super) name: Name,
+    pub(super) interface: Name,
+    pub(super) weight: Whole,
+    pub(super) limit_packets: Option<Whole>,
+    pub(super) limit_octets: Option<Whole>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ActionName {
+    Drop,
+    SlowPath,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RouteTable {
+    pub(super) prefix: Name,
+    pub(super) link: Option<Name>,
+    pub(super) queue: Option<Name>,
+    pub(super) action: Option<Spanned<ActionName>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FilterTable {
+    pub(super) rank: Whole,
+    pub(super) source: Option<Name>,
+    pub(super) destination: Option<Name>,
+    pub(super) protocol: Option<Name>,
+    pub(super) source_port: Option<Name>,
+    pub(super) destination_port: Option<Name>,
+    pub(super) link: Option<Name>,
+    pub(super) queue: Option<Name>,
+    pub(super) action: Option<Spanned<ActionName>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LabelTable {
+    pub(super) label: Whole,
+    pub(super) to: Whole,
+    pub(super) link: Name,
+    pub(super) queue: Name,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

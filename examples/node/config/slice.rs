@@ -1,0 +1,216 @@
+//! A slice: its links, queues, limits and engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::ops::Range;
+
+use fastpath::decap::UdpChecksum;
+use fastpath::egress::Egress;
+use fastpath::id::InterfaceId;
+use fastpath::key::LookupKey;
+use fastpath::lookup::Rank;
+use fastpath::node::{EngineRequest, LinkRequest, QueueRequest, SliceRequest, SlowPathRequest};
+use fastpath::queue::QueueConfig;
+use fastpath::slot::DscpModel;
+use toml::Spanned;
+
+use super::check::Reader;
+use super::error::{ConfigError, What};
+use super::file::{
+    DscpName, EngineName, File, Kind, LinkTable, QueueTable, SliceTable, SlowPathTable, Whole,
+};
+use super::{FilterPlan, Plan, SlicePlan};
+
+impl Reader<'_> {
+    pub(super) fn slice(
+        &self, file: &File, plan: &Plan, number: usize, table: &SliceTable,
+        ports: &mut BTreeMap<(InterfaceId, u16), (String, usize)>,
+    ) -> Result<SlicePlan, ConfigError> {
+        let source = self.source;
+        let limits = &plan.limits;
+        let mut request = SliceRequest::new(table.option.option());
+        request.seed = 0x5bd1_e995 ^ number as u64;
+        for link in &table.link {
+            let request_of = self.link(plan, link, ports)?;
+            request.links.push(request_of);
+        }
+        let asked = ports.len() as u64;
+        if let (true, Some(link)) = (asked > limits.ports as u64, table.link.last()) {
+            let what = What::Limit { asked, limit: limits.ports as u64 };
+            return Err(source.value("name", &link.name.span(), what));
+        }
+        for queue in &table.queue {
+            let asked = self.queue(queue)?;
+            let others = plan.slices.iter().flat_map(|slice| &slice.request.queues);
+            let same = others.chain(&request.queues).filter(|other| other.interface == asked.interface);
+            if same.count() as u64 >= u64::from(limits.queues) {
+                let interface = queue.interface.get_ref().clone();
+                let what = What::Queues { interface, limit: limits.queues.into() };
+                return Err(source.value("name", &queue.name.span(), what));
+            }
+            request.queues.push(asked);
+        }
+        self.fitting(table)?;
+        let (results, filters, lines) = self.filters(file, &request, number, table)?;
+
+        let limit = |key, value: Option<&Whole>, asked: u64, sum: u64, limit: u64| match asked + sum > limit {
+            false => Ok(()),
+            true => {
+                let what = What::Limit { asked: asked + sum, limit };
+                let (key, span) = value.map_or(("name", table.name.span()), |value| (key, value.span()));
+                Err(source.value(key, &span, what))
+            }
+        };
+        let used = |of: fn(&SliceRequest) -> u32| -> u64 {
+            plan.slices.iter().map(|slice| u64::from(of(&slice.request))).sum()
+        };
+        let needed = filters.len().max(1) as u64;
+        request.filters = source.whole_or(
+            "filters",
+            table.filters.as_ref(),
+            needed..=limits.filters.into(),
+            needed as u32,
+        )?;
+        let filters_used = used(|request| request.filters);
+        limit(
+            "filters",
+            table.filters.as_ref(),
+            request.filters.into(),
+            filters_used,
+            limits.filters.into(),
+        )?;
+        request.results = results.len().max(1) as u32;
+        limit(
+            "results",
+            None,
+            request.results.into(),
+            used(|request| request.results),
+            limits.results.into(),
+        )?;
+        let words = table.sram_words.as_ref();
+        request.sram_words = source.whole_or("sram_words", words, 0..=limits.sram_words as u64, 0)?;
+        let words_used = used(|request| request.sram_words);
+        limit("sram_words", words, request.sram_words.into(), words_used, limits.sram_words as u64)?;
+        request.slow_path = self.slow_path(table.slow_path.as_ref())?;
+        request.engine = self.engine(table, &filters, &lines)?;
+        Ok(SlicePlan {
+            name: table.name.get_ref().clone(),
+            kind: table.option,
+            address: table.address.as_ref().map(|address| *address.get_ref()),
+            request,
+            links: table.link.iter().map(|link| link.name.get_ref().clone()).collect(),
+            queues: table.queue.iter().map(|queue| queue.name.get_ref().clone()).collect(),
+            results,
+            filters,
+        })
+    }
+
+    /// Refuses keys that a code option has no use for.
+    fn fitting(&self, table: &SliceTable) -> Result<(), ConfigError> {
+        let foreign = match table.option {
+            Kind::Ipv4 => table.label.first().map(|label| ("label", label.label.span())),
+            Kind::Label => {
+                let route = table.route.first().map(|route| ("prefix", route.prefix.span()));
+                let filter = table.filter.first().map(|filter| ("rank", filter.rank.span()));
+                let address = table.address.as_ref().map(|address| ("address", address.span()));
+                route.or(filter).or(address)
+            }
+        };
+        match foreign {
+            None => Ok(()),
+            Some((key, span)) => {
+                let what = What::Option { option: table.option.name(), key };
+                Err(self.source.value(key, &span, what))
+            }
+        }
+    }
+
+    fn link(
+        &self, plan: &Plan, table: &LinkTable, ports: &mut BTreeMap<(InterfaceId, u16), (String, usize)>,
+    ) -> Result<LinkRequest, ConfigError> {
+        let source = self.source;
+        let interface = self.interface_number(&table.interface)?;
+        let port = source.whole("port", &table.port, 1..=65_535)?;
+        let (line, _) = source.place(table.port.span().start);
+        let name = table.name.get_ref().clone();
+        if let Some((link, line)) = ports.insert((interface, port), (name, line)) {
+            let address = plan.interfaces.get(usize::from(interface.0)).map(|it| it.config.address);
+            let address = address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+            return Err(source.value("port", &table.port.span(), What::Port { link, line, address }));
+        }
+        let most = u64::from(Egress::MAX_MTU);
+        let peer = *table.peer.get_ref();
+        if peer.port() == 0 || peer.ip().is_unspecified() {
+            let what = What::Form("an address and a port that are not 0");
+            return Err(source.value("peer", &table.peer.span(), what));
+        }
+        let default = LinkRequest::new(interface, port, peer);
+        Ok(LinkRequest {
+            mtu: source.whole_or("mtu", table.mtu.as_ref(), 1..=most, default.mtu)?,
+            dscp: source.whole_or("dscp", table.dscp.as_ref(), 0..=63, 0)?,
+            dscp_model: match table.dscp_model {
+                Some(DscpName::Uniform) => DscpModel::Uniform,
+                Some(DscpName::Pipe) | None => DscpModel::Pipe,
+            },
+            udp_checksum: match table.verify_udp_checksum {
+                true => UdpChecksum::Verify,
+                false => UdpChecksum::Skip,
+            },
+            ..default
+        })
+    }
+
+    fn queue(&self, table: &QueueTable) -> Result<QueueRequest, ConfigError> {
+        let source = self.source;
+        let interface = self.interface_number(&table.interface)?;
+        let weight = source.whole("weight", &table.weight, 1..=QueueConfig::MAX_WEIGHT.into())?;
+        let default = QueueRequest::new(interface, weight);
+        let packets = table.limit_packets.as_ref();
+        let octets = table.limit_octets.as_ref();
+        Ok(QueueRequest {
+            limit_packets: source.whole_or("limit_packets", packets, 1..=1 << 22, default.limit_packets)?,
+            limit_octets: source.whole_or("limit_octets", octets, 1..=1 << 40, default.limit_octets)?,
+            ..default
+        })
+    }
+
+    fn slow_path(&self, table: Option<&SlowPathTable>) -> Result<SlowPathRequest, ConfigError> {
+        let (source, default) = (self.source, SlowPathRequest::default());
+        let Some(SlowPathTable { per_second, burst, waiting }) = table else { return Ok(default) };
+        let second = 1..=1_000_000_000;
+        Ok(SlowPathRequest {
+            per_second: source.whole_or("per_second", per_second.as_ref(), second, default.per_second)?,
+            burst: source.whole_or("burst", burst.as_ref(), 1..=1 << 20, default.burst)?,
+            waiting: source.whole_or("waiting", waiting.as_ref(), 1..=1 << 20, default.waiting)?,
+        })
+    }
+
+    /// The engine asked for, if it can hold the filters; else one that fits them.
+    fn engine(
+        &self, table: &SliceTable, filters: &[FilterPlan], places: &[(&'static str, Range<usize>)],
+    ) -> Result<EngineRequest, ConfigError> {
+        let masks: BTreeSet<LookupKey> = filters.iter().map(|filter| filter.mask).collect();
+        let long = |filter: &&FilterPlan| filter.rank < Rank::longest_prefix(32, 24);
+        let chunks: BTreeSet<u128> = filters.iter().filter(long).map(|it| it.value.bits() >> 8).collect();
+        let routes = EngineRequest::Routes { chunks: chunks.len() };
+        let tuples = EngineRequest::TupleSpace { masks: masks.len().max(1) };
+        let only_routes = table.option == Kind::Ipv4 && table.filter.is_empty();
+        match table.engine.as_ref().map(Spanned::get_ref) {
+            Some(EngineName::Linear) => Ok(EngineRequest::Linear),
+            Some(EngineName::TupleSpace) => Ok(tuples),
+            Some(EngineName::Routes) if only_routes => Ok(routes),
+            Some(EngineName::Routes) => {
+                let policy = filters.iter().position(|filter| filter.rank < Rank(Rank::ROUTES));
+                let (key, span) = match policy.and_then(|at| places.get(at)) {
+                    Some((key, span)) => (*key, span.clone()),
+                    None => ("name", table.name.span()),
+                };
+                let what = What::Engine { engine: "routes", why: "allowed are IPv4 routes only" };
+                Err(self.source.value(key, &span, what))
+            }
+            None if filters.len() <= 16 => Ok(EngineRequest::Linear),
+            None if only_routes && filters.len() > 1024 => Ok(routes),
+            None => Ok(tuples),
+        }
+    }
+}
