@@ -711,6 +711,7 @@ fused_same_drain(struct same *restrict f, uint64_t now, uint8_t **restrict free,
 void fused_same_free(struct same *f) {
     free(f->engines[1].top);
     free(f->engines[1].chunks);
+    free(f->engines[1].linear);
     free(f->pool);
     free(f);
 }
@@ -771,6 +772,20 @@ int fused_same_route(struct same *f, uint32_t network, uint32_t len, uint32_t re
     }
     for (uint32_t at = 0; at < 1u << (32 - len); at++)
         e->chunks[*top ^ LONGER][(network & 255) + at] = record + 1;
+    return 1;
+}
+
+// Gives the slice filters in the place of its routes, the first that matches wins: to check
+// the keys. Whether there was room.
+int fused_same_filters(struct same *f, const row *rows, uint32_t n) {
+    engine *e = &f->engines[1];
+    row *linear = calloc(n ? n : 1, sizeof *linear);
+    if (!linear) return 0;
+    for (uint32_t at = 0; at < n; at++) linear[at] = rows[at], linear[at].record++;
+    free(e->top);
+    free(e->chunks);
+    free(e->linear);
+    *e = (engine){.kind = LINEAR, .rows = n, .linear = linear};
     return 1;
 }
 

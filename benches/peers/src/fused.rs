@@ -54,7 +54,7 @@ impl Fused {
     /// A frame into each buffer.
     pub fn fill(&mut self, source: &mut Source) {
         for buffer in self.free.drain(..) {
-            source.write(&mut self.pool[buffer as usize]);
+            crate::write(source, &mut self.pool[buffer as usize]);
             self.ready.push(buffer);
         }
     }

@@ -3,16 +3,18 @@
 
 use std::ffi::c_void;
 
+use fastpath::lookup::Filter;
 use fastpath::stats::ROW;
 
 use crate::fused::header;
-use crate::world::{self, Buffer, HEADROOM, QUEUES, Route, SMALLEST, Source, VECTOR};
+use crate::world::{self, Buffer, HEADROOM, QUEUES, Route, Source, VECTOR};
 
 unsafe extern "C" {
     fn fused_same_new(packets: u32, longer: u32) -> *mut c_void;
     fn fused_same_free(same: *mut c_void);
     fn fused_same_record(same: *mut c_void, record: u32, header: *const u8, mtu: u32);
     fn fused_same_route(same: *mut c_void, network: u32, len: u32, record: u32) -> i32;
+    fn fused_same_filters(same: *mut c_void, rows: *const Row, n: u32) -> i32;
     fn fused_same_process(same: *mut c_void, now: u64, vector: *mut Packet, n: u32) -> u32;
     fn fused_same_drain(same: *mut c_void, now: u64, free: *mut *mut Buffer, budget: u32) -> u32;
     fn fused_same_counts(same: *const c_void, sent: *mut u64, queued: *mut u64, left: *mut u64);
@@ -27,6 +29,14 @@ struct Packet {
     layer: u8,
     exit: u8,
     slice: u16,
+}
+
+/// A filter as the C side has it, value and mask with their upper halves first.
+#[repr(C)]
+struct Row {
+    value: [u64; 2],
+    mask: [u64; 2],
+    record: u32,
 }
 
 /// What was counted: packets and octets.
@@ -74,12 +84,21 @@ impl Same {
         Self { state, free, ready: Vec::with_capacity(buffers) }
     }
 
+    /// Takes filters, each with its record, in the place of the routes.
+    pub fn filters(&mut self, filters: &[(Filter, u32)]) {
+        let halves = |bits: u128| [(bits >> 64) as u64, bits as u64];
+        let row = |&(filter, record): &(Filter, u32)| {
+            assert!(filter.slice() == world::SLICE && record < QUEUES as u32);
+            Row { value: halves(filter.value()), mask: halves(filter.mask()), record }
+        };
+        let rows: Vec<_> = filters.iter().map(row).collect();
+        // SAFETY: as many rows are copied as there are.
+        assert_ne!(unsafe { fused_same_filters(self.state, rows.as_ptr(), rows.len() as u32) }, 0);
+    }
+
     /// A frame into each buffer.
     pub fn fill(&mut self, source: &mut Source) {
-        self.fill_with(|buffer| {
-            source.write(buffer);
-            world::HEADER + SMALLEST
-        });
+        self.fill_with(|buffer| crate::write(source, buffer));
     }
 
     /// A frame into each buffer, of which `write` tells the length.
