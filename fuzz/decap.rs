@@ -13,7 +13,9 @@ enum Input<'a> {
 
 libfuzzer_sys::fuzz_target!(|input: Input<'_>| {
     match input {
-        Input::Raw(octets) => decap(octets),
+        Input::Raw(octets) => {
+            decap(octets);
+        }
         Input::Near { seed, edits, sealed, cut } => {
             let Shape { mut octets, outer, .. } = frame(&mut Cursor(seed));
             for (at, octet) in edits.into_iter().flatten() {

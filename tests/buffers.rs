@@ -9,6 +9,13 @@ use std::rc::Rc;
 const INNER: [u8; 20] = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0xae, 0x2c, 192, 168, 0, 1, 10, 1, 2, 3];
 const HEADROOM: u32 = 64;
 
+/// What comes out: IPv4 and UDP of the tunnel, and one hop less to live.
+const FORWARDED: [u8; 48] = [
+    0x45, 0, 0, 48, 0, 0, 0x40, 0, 64, 17, 0x26, 0xb4, 10, 0, 0, 1, 10, 0, 0, 9, // outer IPv4
+    0x4e, 0x21, 0x75, 0x30, 0, 28, 0, 0, // UDP
+    0x45, 0, 0, 20, 0, 0, 0, 0, 63, 17, 0xaf, 0x2c, 192, 168, 0, 1, 10, 1, 2, 3, // inner IPv4
+];
+
 /// Takes a packet in `buf` through a pipeline and gives back what comes out.
 fn through_the_pipeline<B: AsRef<[u8]> + AsMut<[u8]>>(buf: B) -> Packet<B> {
     let ours = SocketAddrV4::new([10, 0, 0, 1].into(), 20_001);
@@ -40,7 +47,7 @@ fn through_the_pipeline<B: AsRef<[u8]> + AsMut<[u8]>>(buf: B) -> Packet<B> {
     let mut vector = [Slot::new(packet, RxMeta::IP)];
     assert_eq!(fast_path.process(Nanos::ZERO, &mut vector, &mut queues, &mut NoSlowPath), 0);
     let packet = queues.dequeue(Nanos::ZERO).unwrap().handle;
-    assert_eq!((packet.octets(), packet.bytes()[28 + 8], packet.headroom()), (48, 63, HEADROOM - 28));
+    assert_eq!((packet.bytes(), packet.headroom()), (&FORWARDED[..], HEADROOM - 28));
     packet
 }
 
@@ -65,6 +72,7 @@ fn bytes_mut_without_a_copy() {
 
 /// A handle whose buffer goes back to its pool when it is dropped, as an mbuf or a frame
 /// of a UMEM does.
+#[derive(Debug)]
 struct Handle {
     frame: Option<Frame>,
     pool: Rc<RefCell<Vec<Frame>>>,
@@ -93,9 +101,25 @@ impl Drop for Handle {
 #[test]
 fn a_lost_packet_is_a_freed_buffer() {
     let pool = Rc::new(RefCell::new(vec![vec![0u8; 128].into_boxed_slice()]));
-    let frame = pool.borrow_mut().pop();
-    let packet = through_the_pipeline(Handle { frame, pool: pool.clone() });
+    let handle = || Handle { frame: pool.borrow_mut().pop(), pool: pool.clone() };
+    let packet = through_the_pipeline(handle());
     assert!(pool.borrow().is_empty(), "the packet has it");
     drop(packet);
     assert_eq!(pool.borrow().len(), 1);
+
+    // One that waits when its queues go.
+    let mut queues = Wdrr::new([Queue::NEW; 1], [const { Descriptor::NEW }; 4], 1500, 1500).unwrap();
+    queues.configure(QueueId(0), QueueConfig { limit_packets: 1, ..QueueConfig::new(SliceId(1)) }).unwrap();
+    let packet = Packet::with_headroom(handle(), HEADROOM, &INNER).unwrap();
+    queues.enqueue(Nanos::ZERO, QueueId(0), packet, Arrival::new(20)).unwrap();
+    assert!(pool.borrow().is_empty(), "the queue has it");
+    // One that finds no room there.
+    pool.borrow_mut().push(vec![0u8; 128].into_boxed_slice());
+    let packet = Packet::with_headroom(handle(), HEADROOM, &INNER).unwrap();
+    let refused = queues.enqueue(Nanos::ZERO, QueueId(0), packet, Arrival::new(20));
+    assert!(refused.is_err() && pool.borrow().is_empty(), "it was given back, not freed");
+    drop(refused);
+    assert_eq!(pool.borrow().len(), 1);
+    drop(queues);
+    assert_eq!(pool.borrow().len(), 2);
 }

@@ -12,6 +12,11 @@ use fastpath::io::Ring;
 use fastpath::prelude::*;
 use fastpath::sram::Region;
 
+#[path = "support/label.rs"]
+mod label;
+
+use label::Label;
+
 /// The system's allocator, and a count for each thread: the test harness has threads of
 /// its own.
 struct Counting;
@@ -63,23 +68,6 @@ fn allocations<R>(f: impl FnOnce() -> R) -> (R, u64) {
 
 const IP: SliceId = SliceId(1);
 const LABEL: SliceId = SliceId(2);
-
-struct Label;
-
-impl CodeOption for Label {
-    fn parse(&self, packet: &[u8], cx: &Context<'_>) -> Result<Query, Exit> {
-        let &[label, ..] = packet else { return Err(DropReason::Truncated.into()) };
-        cx.sram.fetch_add(0, 1);
-        Ok(Query::new(LookupKey::new(label.into())))
-    }
-    fn format(&self, packet: &mut PacketMut<'_>, found: Answer, _: &Context<'_>) -> Result<Outgoing, Exit> {
-        if found.word != 0 {
-            return Err(Exception::ManyMatches.into());
-        }
-        packet.pull(1)?;
-        Ok(Outgoing::default())
-    }
-}
 
 /// 28 octets of IPv4 and UDP from 192.168.0.1.
 fn ipv4(ttl: u8, to: [u8; 4]) -> [u8; 28] {

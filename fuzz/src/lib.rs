@@ -4,6 +4,7 @@
 //! Everything here panics if the crate did what it must not.
 
 use std::net::SocketAddrV4;
+use std::ops::Range;
 use std::sync::atomic::AtomicU32;
 
 use etherparse::{IpNumber, Ipv4HeaderSlice, UdpHeaderSlice};
@@ -15,6 +16,11 @@ use fastpath::queue::Departure;
 use fastpath::slot::{DscpModel, Endpoint, Tunnelled};
 use fastpath::sram::Region;
 use fastpath::stats::SliceAccount;
+
+#[path = "../../tests/support/label.rs"]
+mod label;
+
+use label::Label;
 
 /// Octets to decide by, one at a time; 0 when they are used up.
 #[derive(Debug)]
@@ -64,31 +70,6 @@ const SHIM: [u8; 8] = [8, 0, 0, 0, 0, 0, 7, 0];
 const SMALL_MTU: u16 = 60;
 const LARGE_MTU: u16 = 1400;
 
-/// One octet names the next hop and is stripped; word 1 is an exception, and word 2
-/// sends to the address that follows. Counts in its memory.
-#[derive(Debug)]
-pub struct Label;
-
-impl CodeOption for Label {
-    fn parse(&self, packet: &[u8], cx: &Context<'_>) -> Result<Query, Exit> {
-        let &[label, ..] = packet else { return Err(DropReason::Truncated.into()) };
-        cx.sram.fetch_add(0, 1);
-        Ok(Query::new(LookupKey::new(label.into())))
-    }
-    fn format(&self, packet: &mut PacketMut<'_>, found: Answer, _: &Context<'_>) -> Result<Outgoing, Exit> {
-        let destination = match (found.word, packet.bytes()) {
-            (0, _) => None,
-            (2, &[_, a, b, c, d, p, q, ..]) => {
-                Some(Endpoint::v4(u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([p, q])))
-            }
-            (2, _) => return Err(DropReason::Truncated.into()),
-            _ => return Err(Exception::ManyMatches.into()),
-        };
-        packet.pull(1)?;
-        Ok(Outgoing { traffic_class: 0, destination })
-    }
-}
-
 /// A frame, and what is known of it because it was made here.
 #[derive(Clone, Debug)]
 pub struct Shape {
@@ -98,9 +79,9 @@ pub struct Shape {
     pub meta: RxMeta,
     /// Where its outer IPv4 header begins, if it has one.
     pub outer: Option<usize>,
-    /// The slice it goes to and where the slice's packet begins, unless something in
-    /// front of that was damaged.
-    pub inner: Option<(SliceId, usize)>,
+    /// The slice it goes to and where the slice's packet is, unless something in front of
+    /// that was damaged.
+    pub inner: Option<(SliceId, Range<usize>)>,
     /// Nothing is wrong with it: it is forwarded, if there is room in the queue.
     pub sound: bool,
 }
@@ -122,7 +103,8 @@ pub fn frame(from: &mut Cursor<'_>) -> Shape {
         let layer = if kind == 3 { Layer::Stripped } else { Layer::Injected };
         let admission = Admission { slice, option: OptionId(option), dscp, ..Admission::NONE };
         let meta = RxMeta { layer, tunnel: ends(port), admission, ..RxMeta::NEW };
-        return Shape { octets: inner, meta, outer: None, inner: Some((slice, 0)), sound };
+        let whole = 0..inner.len();
+        return Shape { octets: inner, meta, outer: None, inner: Some((slice, whole)), sound };
     }
 
     if from.once_in(32) {
@@ -172,12 +154,13 @@ pub fn frame(from: &mut Cursor<'_>) -> Shape {
     octets.extend(udp.to_bytes());
     let begins = octets.len();
     octets.append(&mut inner);
+    let ends = octets.len();
     seal(&mut octets, Some(at));
     if from.once_in(8) {
         // What the link padded.
         octets.extend(vec![0xee; usize::from(from.octet() % 32)]);
     }
-    let mut shape = Shape { octets, meta, outer: Some(at), inner: Some((slice, begins)), sound };
+    let mut shape = Shape { octets, meta, outer: Some(at), inner: Some((slice, begins..ends)), sound };
     if port == 9 {
         shape.inner = None;
     }
@@ -282,8 +265,10 @@ fn ports() -> UdpPorts<[PortEntry; 16]> {
 }
 
 /// Admits `frame` as Ethernet and as IPv4, and compares with what etherparse reads.
-pub fn decap(frame: &[u8]) {
+/// Whether it was admitted as one of them.
+pub fn decap(frame: &[u8]) -> bool {
     let ports = ports();
+    let mut admitted = false;
     for meta in [RxMeta::NEW, RxMeta::IP] {
         let found = ports.decap(frame, &meta);
         let found = found.map(|inner| {
@@ -291,7 +276,9 @@ pub fn decap(frame: &[u8]) {
             (inner.admission.slice, usize::from(inner.offset), usize::from(inner.len), inner.source)
         });
         assert_eq!(found.ok(), expected(frame, meta.layer), "{:?}: {found:?}", meta.layer);
+        admitted |= found.is_ok();
     }
+    admitted
 }
 
 fn expected(frame: &[u8], layer: Layer) -> Option<(SliceId, usize, usize, Endpoint)> {
@@ -322,9 +309,12 @@ fn expected(frame: &[u8], layer: Layer) -> Option<(SliceId, usize, usize, Endpoi
 }
 
 /// Forwards a packet behind four octets of circumstances: outer class, what to do with
-/// the time to live, MTU, and whether the slice's manager sent it.
-pub fn ipv4(octets: &[u8]) {
-    let Some((&[outer_class, uniform, mtu, injected], packet)) = octets.split_first_chunk() else { return };
+/// the time to live, MTU, and whether the slice's manager sent it. Whether it was
+/// forwarded.
+pub fn ipv4(octets: &[u8]) -> bool {
+    let Some((&[outer_class, uniform, mtu, injected], packet)) = octets.split_first_chunk() else {
+        return false;
+    };
     let (injected, mtu) = (injected & 1 != 0, 20 + u16::from(mtu) * 6);
     let dscp = if uniform & 1 == 0 { DscpModel::Pipe } else { DscpModel::Uniform };
     let cx = Context { outer_class, dscp, injected, ..Context::of(IP) };
@@ -340,7 +330,7 @@ pub fn ipv4(octets: &[u8]) {
                     && [ip.source(), ip.destination()].iter().all(|a| matches!(a[0], 1..127 | 170..224))
             });
             assert!(!ordinary, "{exit}");
-            return;
+            return false;
         }
     };
     let ip = sound.expect("a header that etherparse refuses");
@@ -356,11 +346,15 @@ pub fn ipv4(octets: &[u8]) {
     let mut held = Packet::with_headroom(vec![0; packet.len() + 8], 8, packet).unwrap();
     let answer = Answer { word: 0, carry: query.carry, mtu };
     match held.edit(held.whole(), |held| option.format(held, answer, &cx)) {
-        Err(_) => assert_eq!(held.bytes(), packet, "a format that failed has changed something"),
+        Err(_) => {
+            assert_eq!(held.bytes(), packet, "a format that failed has changed something");
+            false
+        }
         Ok(outgoing) => {
             assert!(ip.total_len() <= mtu && (injected || ip.ttl() > 1));
             forwarded(packet, held.bytes(), injected);
             assert_eq!(held.bytes()[1], outgoing.traffic_class);
+            true
         }
     }
 }
@@ -617,23 +611,28 @@ fn departed(shapes: &[Shape], departure: Departure<Packet<Buf>>) {
     assert_eq!((usize::from(udp.length()), udp.checksum()), (datagram.len(), 0));
     assert_eq!(udp.source_port(), 20_001);
     let sent = &datagram[8..];
-    let sent =
-        if departure.queue == QueueId(1) && !tagged { sent.strip_prefix(&SHIM).unwrap() } else { sent };
+    let by_template = departure.queue == QueueId(1) && !tagged;
+    let sent = if by_template { sent.strip_prefix(&SHIM).unwrap() } else { sent };
+    let peer = (PEER, if by_template { 4789 } else { PEER_PORT });
+    let to = (outer.destination(), udp.destination_port());
+    let class = outer.slice()[1];
 
     let shape = &shapes[departure.handle.into_buf().id];
-    let Some((slice, at)) = shape.inner else { return };
-    let came = &shape.octets[at..];
-    if slice == LABEL {
+    let Some((slice, at)) = &shape.inner else { return };
+    // What a link padded is not the slice's.
+    let came = &shape.octets[at.clone()];
+    if *slice == LABEL {
         assert_eq!(departure.owner, LABEL);
-        // What a link padded is not the slice's.
-        assert!(came[1..].starts_with(sent), "not the packet that came");
+        assert_eq!(sent, &came[1..], "not the packet that came");
+        let named = match *came {
+            [9, a, b, c, d, p, q, ..] => ([a, b, c, d], u16::from_be_bytes([p, q])),
+            _ => peer,
+        };
+        assert_eq!((to, class), (named, 0));
     } else {
         assert_ne!(departure.owner, LABEL);
         forwarded(came, sent, shape.meta.layer == Layer::Injected);
-        assert_eq!(outer.destination(), PEER);
-    }
-    let mark = outer.ecn().value();
-    if slice != LABEL {
-        assert_eq!(mark, sent[1] & 3, "ECN is copied out");
+        // The one uniform tunnel has a tag. ECN is copied out everywhere.
+        assert_eq!((to, class), (peer, if tagged { sent[1] } else { sent[1] & 3 }));
     }
 }

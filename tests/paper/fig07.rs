@@ -5,6 +5,9 @@
 //! buffers. Rates and queues are read as the paper read them: by polling counters.
 //! Rates are those of the wire, all headers and the gap between frames counted.
 //!
+//! It is run twice: through the queue manager alone, and, in `fast_path.rs`, as frames
+//! through the whole of the fast path, both held to the same fluid.
+//!
 //! With `--nocapture` the test prints rates and queues beside those of the fluid.
 
 use fastpath::exit::DropReason;
@@ -16,6 +19,8 @@ use fastpath::stats::{Count, Counters, Event, ROW, SliceAccount, StatsBlock};
 use fastpath::time::Nanos;
 
 use crate::fluid::{Curves, Flow, Ratio};
+
+mod fast_path;
 
 const SOURCES: usize = 5;
 
@@ -102,8 +107,11 @@ impl Source {
 struct Reading {
     queued: Count,
     sent: Count,
+    /// Found its queue full.
     dropped: Count,
     backlog: u32,
+    /// Came, and has yet to be looked at. No counter: the router's own word.
+    ahead: Count,
 }
 
 /// A router with an input, a slice and a queue for each source.
@@ -111,26 +119,35 @@ trait Router {
     /// A packet has come.
     fn arrive(&mut self, now: Nanos, source: usize, payload: u32);
 
-    /// Sends a packet, if one may go.
+    /// Does what is to be done, and sends a packet, if one may go.
     fn depart(&mut self, now: Nanos) -> Option<()>;
 
-    /// When one may.
+    /// When there is something to do.
     fn next_due(&self, now: Nanos) -> Option<Nanos>;
 
     fn read(&self, source: usize) -> Reading;
 }
 
-type Interface<'a> = Paced<Wdrr<[Queue; 8], &'a mut [Descriptor<u64>]>>;
+type Interface<H> = Paced<Wdrr<[Queue; 8], Box<[Descriptor<H>]>>>;
 
-/// The queue manager of section 4, ten schedulers of which one is in use, with
-/// counters before and behind it.
-struct Scheduler<'a> {
-    manager: QueueManager<[Interface<'a>; 10]>,
-    stats: Counters<[Count; SOURCES], [Count; 80], [Count; ROW * (SOURCES + 1)]>,
-    /// Packets that came and left, to see that none overtakes another.
-    arrived: [u64; SOURCES],
-    left: [u64; SOURCES],
-}
+/// The queue manager of section 4: ten schedulers, of which one is in use.
+type Manager<H> = QueueManager<[Interface<H>; 10]>;
+
+/// A counter for each egress, one of them no way out, each queue, and each exit of each
+/// slice, the substrate's among them.
+type Statistics = Counters<[Count; SOURCES + 1], [Count; 80], [Count; ROW * (SOURCES + 1)]>;
+
+const NOTHING_COUNTED: Statistics = Counters {
+    egresses: [Count::ZERO; SOURCES + 1],
+    queues: [Count::ZERO; 80],
+    slices: [Count::ZERO; ROW * (SOURCES + 1)],
+};
+
+/// The interface whose scheduler is in use.
+const INTERFACE: usize = 3;
+
+/// Packets that may wait in all queues together.
+const ROOM: usize = 1 << 19;
 
 fn slice(source: usize) -> SliceId {
     SliceId(source as u16 + 1)
@@ -140,39 +157,50 @@ fn egress(source: usize) -> EgressId {
     EgressId::new(source as u32).unwrap()
 }
 
-impl<'a> Scheduler<'a> {
-    /// The interface whose scheduler is in use.
-    const INTERFACE: usize = 3;
+/// Queues as `setup` has them.
+fn manager<H>(setup: &Setup) -> Manager<H> {
+    let rate = Rate::bits_per_second(setup.rate).unwrap();
+    let unit = ROUND / setup.weights.iter().sum::<u32>();
+    let schedulers = std::array::from_fn(|interface| {
+        let room = if interface == INTERFACE { ROOM } else { 0 };
+        let pool = (0..room).map(|_| Descriptor::NEW).collect();
+        let wdrr = Wdrr::new([Queue::NEW; 8], pool, unit, LONGEST).unwrap();
+        Paced::new(wdrr, rate, setup.overhead, Nanos::ZERO)
+    });
+    let mut manager = QueueManager::new(schedulers, 3);
+    for (source, weight) in setup.weights.into_iter().enumerate() {
+        let limit_octets = setup.limit.map_or(u64::MAX, u64::from);
+        let config = QueueConfig { weight, limit_octets, ..QueueConfig::new(slice(source)) };
+        manager.configure(queue(&manager, source), config).unwrap();
+    }
+    manager
+}
 
-    fn new(setup: &Setup, mut pool: &'a mut [Descriptor<u64>]) -> Self {
-        let rate = Rate::bits_per_second(setup.rate).unwrap();
-        let unit = ROUND / setup.weights.iter().sum::<u32>();
-        let schedulers = std::array::from_fn(|interface| {
-            let pool = if interface == Self::INTERFACE { std::mem::take(&mut pool) } else { &mut [] };
-            let wdrr = Wdrr::new([Queue::NEW; 8], pool, unit, LONGEST).unwrap();
-            Paced::new(wdrr, rate, setup.overhead, Nanos::ZERO)
-        });
-        let mut manager = QueueManager::new(schedulers, 3);
-        for (source, weight) in setup.weights.into_iter().enumerate() {
-            let limit_octets = setup.limit.map_or(u64::MAX, u64::from);
-            let config = QueueConfig { weight, limit_octets, ..QueueConfig::new(slice(source)) };
-            let queue = manager.queue_id(Self::INTERFACE, source as u32).unwrap();
-            manager.configure(queue, config).unwrap();
-        }
-        let stats = Counters {
-            egresses: [Count::ZERO; SOURCES],
-            queues: [Count::ZERO; 80],
-            slices: [Count::ZERO; ROW * (SOURCES + 1)],
-        };
-        Self { manager, stats, arrived: [0; SOURCES], left: [0; SOURCES] }
+fn queue<H>(manager: &Manager<H>, source: usize) -> QueueId {
+    manager.queue_id(INTERFACE, source as u32).unwrap()
+}
+
+/// The queue manager alone, with counters before and behind it.
+struct Scheduler {
+    manager: Manager<u64>,
+    stats: Statistics,
+    /// Packets that came and left, to see that none overtakes another.
+    arrived: [u64; SOURCES],
+    left: [u64; SOURCES],
+}
+
+impl Scheduler {
+    fn new(setup: &Setup) -> Self {
+        let manager = manager(setup);
+        Self { manager, stats: NOTHING_COUNTED, arrived: [0; SOURCES], left: [0; SOURCES] }
     }
 
     fn queue(&self, source: usize) -> QueueId {
-        self.manager.queue_id(Self::INTERFACE, source as u32).unwrap()
+        queue(&self.manager, source)
     }
 }
 
-impl Router for Scheduler<'_> {
+impl Router for Scheduler {
     fn arrive(&mut self, now: Nanos, source: usize, payload: u32) {
         let octets = payload + HEADERS;
         let number = self.arrived[source];
@@ -207,6 +235,7 @@ impl Router for Scheduler<'_> {
             sent: self.stats.read(Event::Sent(self.queue(source))),
             dropped: SliceAccount::read(&self.stats, slice(source)).dropped,
             backlog: self.manager.backlog(self.queue(source)),
+            ahead: Count::ZERO,
         }
     }
 }
@@ -237,8 +266,10 @@ fn replay(router: &mut impl Router, setup: &Setup) -> Vec<Poll> {
         while router.depart(now).is_some() {}
         if now == poll {
             let readings = std::array::from_fn(|source| router.read(source));
-            for (Reading { queued, sent, dropped, backlog }, offered) in readings.into_iter().zip(offered) {
-                assert_eq!(queued + dropped, offered, "{now}: what came was queued or dropped");
+            for (Reading { queued, sent, dropped, backlog, ahead }, offered) in
+                readings.into_iter().zip(offered)
+            {
+                assert_eq!(ahead + queued + dropped, offered, "{now}: what came was queued or dropped");
                 assert_eq!(queued.packets, sent.packets + u64::from(backlog), "{now}: and is sent or waits");
             }
             polls.push(readings);
@@ -248,8 +279,7 @@ fn replay(router: &mut impl Router, setup: &Setup) -> Vec<Poll> {
 
 /// `setup`, run through the scheduler alone.
 fn schedule(setup: &Setup) -> Vec<Poll> {
-    let mut pool = vec![const { Descriptor::NEW }; 1 << 19];
-    replay(&mut Scheduler::new(setup, &mut pool), setup)
+    replay(&mut Scheduler::new(setup), setup)
 }
 
 /// The fluid, in seconds and megabits.
@@ -350,9 +380,10 @@ fn print(title: &str, polls: &[Poll], fluid: &Curves, deviation: &Deviation) {
     println!("{deviation:.4?}");
 }
 
-/// Runs `setup` and holds it against the fluid of [`SHARES`]; the counters at the end.
-fn follows(title: &str, setup: &Setup) -> Poll {
-    let (polls, fluid) = (schedule(setup), fluid(SHARES, setup.limit));
+/// Runs `setup` by `run` and holds it against the fluid of [`SHARES`]; the counters at the
+/// end.
+fn follows(title: &str, setup: &Setup, run: impl Fn(&Setup) -> Vec<Poll>) -> Poll {
+    let (polls, fluid) = (run(setup), fluid(SHARES, setup.limit));
     let deviation = compare(&polls, &fluid).unwrap();
     print(title, &polls, &fluid, &deviation);
     assert!(deviation.waiting <= f64::from(ROUND + LONGEST), "the bound of deficit round robin");
@@ -381,7 +412,7 @@ fn the_table_in_the_repository_is_the_fluid() {
 
 #[test]
 fn the_scheduler_follows_the_fluid() {
-    assert!(all_sent(&follows("Payloads of 1,400 octets", &FIGURE_7)));
+    assert!(all_sent(&follows("Payloads of 1,400 octets", &FIGURE_7, schedule)));
 }
 
 /// Each source its own sizes: shares are of octets on the wire, not of packets.
@@ -389,20 +420,20 @@ const MIXED: Setup = Setup { payloads: [&[1400], &[400], &[0, 1400], &[40, 400, 
 
 #[test]
 fn sizes_of_packets_make_no_difference() {
-    assert!(all_sent(&follows("Payloads of 0 to 1,400 octets", &MIXED)));
+    assert!(all_sent(&follows("Payloads of 0 to 1,400 octets", &MIXED, schedule)));
 }
 
 #[test]
 fn queues_of_two_megabytes_lose_what_the_fluid_loses() {
     for setup in [FIGURE_7, MIXED] {
-        let end = follows("2 MB a queue", &Setup { limit: Some(2_000_000), ..setup });
+        let end = follows("2 MB a queue", &Setup { limit: Some(2_000_000), ..setup }, schedule);
         assert!(end.iter().all(|end| end.dropped.packets > 0 && end.queued == end.sent));
     }
 }
 
 /// What the comparison says against a run.
-fn objection(setup: &Setup) -> String {
-    let verdict = compare(&schedule(setup), &fluid(SHARES, setup.limit));
+fn objection(setup: &Setup, run: impl Fn(&Setup) -> Vec<Poll>) -> String {
+    let verdict = compare(&run(setup), &fluid(SHARES, setup.limit));
     let objection = verdict.expect_err("a wrong scheduler passed");
     println!("{setup:?}: {objection}");
     objection
@@ -411,26 +442,26 @@ fn objection(setup: &Setup) -> String {
 #[test]
 fn plain_round_robin_is_rejected_as_soon_as_three_compete() {
     let plain = Setup { weights: [1; SOURCES], ..FIGURE_7 };
-    assert!(objection(&plain).starts_with("queue 1, 0.40 to 0.42 s: 5.33"));
+    assert!(objection(&plain, schedule).starts_with("queue 1, 0.40 to 0.42 s: 5.33"));
     compare(&schedule(&plain), &fluid([20; SOURCES], None)).expect("it has the fluid of equal shares");
 }
 
 #[test]
 fn a_hundredth_of_the_link_in_the_wrong_queue_is_rejected() {
-    let objection = objection(&Setup { weights: [30, 25, 19, 16, 10], ..FIGURE_7 });
+    let objection = objection(&Setup { weights: [30, 25, 19, 16, 10], ..FIGURE_7 }, schedule);
     assert!(objection.starts_with("queue 3, 0.40 to 0.42 s"));
 }
 
 #[test]
 fn a_link_one_percent_off_is_rejected() {
     for percent in [99, 101] {
-        objection(&Setup { rate: LINK / 100 * percent, ..FIGURE_7 });
+        objection(&Setup { rate: LINK / 100 * percent, ..FIGURE_7 }, schedule);
     }
 }
 
 #[test]
 fn frames_without_what_the_wire_adds_are_rejected() {
     for setup in [FIGURE_7, MIXED] {
-        objection(&Setup { overhead: 0, ..setup });
+        objection(&Setup { overhead: 0, ..setup }, schedule);
     }
 }

@@ -19,25 +19,13 @@ use fastpath::prelude::*;
 use fastpath::sram::Region;
 
 mod bare;
+#[path = "../../support/label.rs"]
+mod label;
+
+use label::Label;
 
 const IP: SliceId = SliceId(1);
 const LABEL: SliceId = SliceId(2);
-
-/// An option of our own: one octet names the next hop and is stripped. Counts in its
-/// memory.
-struct Label;
-
-impl CodeOption for Label {
-    fn parse(&self, packet: &[u8], cx: &Context<'_>) -> Result<Query, Exit> {
-        let &[label, ..] = packet else { return Err(DropReason::Truncated.into()) };
-        cx.sram.fetch_add(0, 1);
-        Ok(Query::new(LookupKey::new(label.into())))
-    }
-    fn format(&self, packet: &mut PacketMut<'_>, _: Answer, _: &Context<'_>) -> Result<Outgoing, Exit> {
-        packet.pull(1)?;
-        Ok(Outgoing::default())
-    }
-}
 
 type Buf = [u8; 96];
 type Scheduler = Paced<Wdrr<[Queue; 2], [Descriptor<Packet<Buf>>; 8]>>;
