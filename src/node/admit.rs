@@ -20,7 +20,7 @@ pub struct Limits {
     pub filters: u32,
     /// Results of all slices together: 64 octets each.
     pub results: u32,
-    /// UDP ports of all slices together.
+    /// UDP ports of all slices together: a link takes one.
     pub ports: usize,
     /// Words of slice memory.
     pub sram_words: usize,
@@ -28,6 +28,10 @@ pub struct Limits {
     pub queues: u32,
     /// Packets that may wait at each interface.
     pub descriptors: usize,
+    /// Weight that each interface has to promise to all slices together: while every
+    /// queue has packets waiting, a weight of `w` is worth at least `w / weights` of the
+    /// interface's rate, whoever is admitted later.
+    pub weights: u32,
     /// Octets of the longest frame.
     pub longest_frame: u32,
     /// Filters that a slice may have scanned: what a lookup of its packets may cost.
@@ -41,8 +45,9 @@ pub struct Limits {
 
 impl Default for Limits {
     /// 64 slices, 131,072 filters, 16,384 results, 1,024 ports, 1 MiB of slice memory,
-    /// 256 queues and 65,536 waiting frames of up to 2,048 octets at each interface; for
-    /// each slice scans of 256 filters, 64 masks, 4,096 waiting exceptions.
+    /// 256 queues of a weight of 65,536 together and 65,536 waiting frames of up to 2,048
+    /// octets at each interface; for each slice scans of 256 filters, 64 masks, 4,096
+    /// waiting exceptions.
     fn default() -> Self {
         Self {
             slices: 64,
@@ -52,6 +57,7 @@ impl Default for Limits {
             sram_words: 262_144,
             queues: 256,
             descriptors: 65_536,
+            weights: 65_536,
             longest_frame: 2048,
             linear_filters: 256,
             masks: 64,
@@ -86,8 +92,8 @@ impl InterfaceConfig {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InterfaceError {
-    /// A queue id has 32 bits: interfaces times queues each.
-    #[error("{interfaces} interfaces of {queues} queues are more than queue ids can name")]
+    /// A node has counters for the queues of 16 interfaces.
+    #[error("{interfaces} interfaces of {queues} queues are more than the node has counters for")]
     TooMany {
         /// How many there would be.
         interfaces: usize,
@@ -142,7 +148,7 @@ impl LinkRequest {
 pub struct QueueRequest {
     /// Where it is.
     pub interface: InterfaceId,
-    /// Its share, 1 to 65,536.
+    /// Its share, 1 to 65,536: see [`Limits::weights`].
     pub weight: u32,
     /// Packets it may hold.
     pub limit_packets: u32,
@@ -290,9 +296,31 @@ pub enum AdmitError {
         /// Left.
         left: u64,
     },
+    /// The weight of the slice's queues at an interface is more than is left of what it
+    /// may promise: no slice makes the share smaller that another was promised.
+    #[error("queues of weight {asked} asked for at interface {interface}, {left} left")]
+    Weights {
+        /// The interface.
+        interface: u16,
+        /// Asked for.
+        asked: u64,
+        /// Left.
+        left: u64,
+    },
     /// More links than a slice can number.
     #[error("{0} links asked for, a slice may have 65535")]
     Links(usize),
+    /// More queues than a slice can number.
+    #[error("{0} queues asked for, a slice may have 65535")]
+    QueueCount(usize),
+    /// Too few ports are left.
+    #[error("{asked} links asked for, ports for {left} left")]
+    Ports {
+        /// Asked for.
+        asked: usize,
+        /// Left.
+        left: usize,
+    },
     /// A lookup among so many filters or masks would cost too much.
     #[error("{asked} asked for, {most} is the most that a lookup may cost: choose another engine")]
     Engine {
@@ -322,7 +350,7 @@ pub enum AdmitError {
     /// The other end of a link, or its DSCP, has a value that no packet can carry.
     #[error("{0} is no address and port to send to, or the DSCP is above 63")]
     Peer(SocketAddrV4),
-    /// A port is taken, or there is no room for it.
+    /// A port is taken.
     #[error(transparent)]
     Port(#[from] OpenError),
     /// A queue's weight was refused.

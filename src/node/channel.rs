@@ -184,6 +184,15 @@ pub(super) struct NodeEnd<B> {
     pub(super) injections: Consumer<Injection<B>>,
 }
 
+impl<B> NodeEnd<B> {
+    /// Lets go of the rings with packets, so that these are the slice manager's alone, and
+    /// go when its ends do.
+    pub(super) fn close_packets(&mut self) {
+        (self.exceptions, _) = RingBuffer::new(0);
+        (_, self.injections) = RingBuffer::new(0);
+    }
+}
+
 /// The slice manager's ends.
 #[derive(Debug)]
 pub(super) struct ControlEnd<B> {

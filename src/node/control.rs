@@ -13,7 +13,8 @@ use crate::node::worker::{Bank, SharedCounters};
 use crate::sram::{SliceSram, Words};
 use crate::stats::{Count, Event, StatsBlock};
 
-/// The slice's command ring is full: fetch the replies, and let the node work.
+/// The slice's command ring is full: fetch the replies, and let the node work. Or the
+/// slice is withdrawn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "the node has not answered earlier commands: take the replies and try again, unless the slice is withdrawn"
@@ -51,9 +52,9 @@ impl<B> SliceControl<B> {
         self.slice
     }
 
-    /// Whether the node has taken the slice away. Commands are not answered any more;
-    /// memory and counters stay this handle's, and are given to nobody else, until it is
-    /// dropped.
+    /// Whether the node has taken the slice away. Commands are not answered any more, and
+    /// no more are taken, nor packets; memory, counters and the exceptions that wait stay
+    /// this handle's, and are given to nobody else, until it is dropped.
     pub fn is_withdrawn(&self) -> bool {
         self.withdrawn.load(Relaxed)
     }
@@ -103,7 +104,7 @@ impl<B> SliceControl<B> {
 
     fn command(&mut self, command: Command) -> Result<Ticket, Busy> {
         // As many replies as commands find room, so that none is ever lost.
-        if self.open >= self.end.replies.buffer().capacity() {
+        if self.open >= self.end.replies.buffer().capacity() || self.is_withdrawn() {
             return Err(Busy);
         }
         let ticket = Ticket(self.sent);
@@ -154,8 +155,11 @@ impl<B> SliceControl<B> {
     ///
     /// # Errors
     ///
-    /// Gives it back if the node has not taken earlier ones.
+    /// Gives it back if the node has not taken earlier ones, or has taken the slice away.
     pub fn inject(&mut self, injection: Injection<B>) -> Result<(), Injection<B>> {
+        if self.is_withdrawn() {
+            return Err(injection);
+        }
         self.end.injections.push(injection).map_err(|rtrb::PushError::Full(injection)| injection)
     }
 }

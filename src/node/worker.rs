@@ -62,9 +62,13 @@ pub struct Node<C, B> {
     interfaces: Vec<InterfaceConfig>,
     /// Which physical queues have been given out.
     queues_used: Vec<bool>,
-    /// Whose control is looked at next, and whose packets.
+    /// Whose control is looked at next, and whose packets: in-band, and straight to a
+    /// queue.
     turn: usize,
     inject_turn: usize,
+    direct_turn: usize,
+    /// Vectors processed.
+    vectors: u64,
 }
 
 /// The schedulers, one for each interface.
@@ -98,15 +102,28 @@ struct Slice<B> {
     granted: Vec<QueueRequest>,
     /// The weights that they have now.
     weights: Vec<u32>,
+    /// Their sums, by interface.
+    shares: Vec<Share>,
     first_result: u32,
     results: u32,
     most_filters: u32,
     filters: u32,
     exceptions: RateLimit,
     end: NodeEnd<B>,
+    /// How many vectors had been processed when packets of it were last put into one.
+    injected_at: Option<u64>,
     /// Set when the slice is taken away. What its control can reach stays reserved until
     /// that is dropped.
     withdrawn: Arc<AtomicBool>,
+}
+
+/// The weight of a slice's queues at an interface.
+///
+/// Invariant: `used <= granted`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    granted: u64,
+    used: u64,
 }
 
 impl<B> Slice<B> {
@@ -123,13 +140,21 @@ impl<B> Slices<B> {
     fn iter(&self) -> impl Iterator<Item = &Slice<B>> {
         self.0.iter().flatten()
     }
+
+    /// Moves `turn` on, and returns whose it was if there is such a slice.
+    fn take_turn(&mut self, turn: &mut usize) -> Option<&mut Slice<B>> {
+        let at = *turn;
+        *turn = if at + 1 < self.0.len() { at + 1 } else { 0 };
+        self.0.get_mut(at)?.as_mut().filter(|state| !state.is_withdrawn())
+    }
 }
 
 impl<B> SlowPath<B> for Slices<B> {
     fn hand_over(
         &mut self, now: Nanos, exceptional: &Exceptional, slot: &mut Slot<B>,
     ) -> Result<(), DropReason> {
-        let slice = self.get_mut(exceptional.admission.slice).ok_or(DropReason::NoSlowPath)?;
+        let slice = self.get_mut(exceptional.admission.slice).filter(|slice| !slice.is_withdrawn());
+        let slice = slice.ok_or(DropReason::NoSlowPath)?;
         if slice.end.exceptions.is_full() {
             return Err(DropReason::SlowPathFull);
         }
@@ -167,8 +192,9 @@ impl Account {
     /// Packets that links must have brought, if nothing was lost: sent + slow path +
     /// dropped + waiting - injected. To be compared with who counted them.
     pub const fn received(&self) -> u64 {
-        let out = self.sent.packets + self.slow_path.packets + self.dropped.packets + self.waiting;
-        out.wrapping_sub(self.injected.packets)
+        let left = self.slow_path.packets.wrapping_add(self.dropped.packets);
+        let queued = self.sent.packets.wrapping_add(self.waiting);
+        left.wrapping_add(queued).wrapping_sub(self.injected.packets)
     }
 }
 
@@ -214,6 +240,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             queues_used: Vec::new(),
             turn: 0,
             inject_turn: 0,
+            direct_turn: 0,
+            vectors: 0,
         }
     }
 
@@ -233,39 +261,36 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         let pool = boxed(descriptors, || Descriptor::NEW);
         let wdrr = Wdrr::new(boxed(queues as usize, || Queue::NEW), pool, unit, longest)?;
         // Who asks late catches up on the time of a hundred of the longest frames.
-        let burst = u64::from(longest) * 800_000_000_000 / config.rate.get();
-        self.queues.store_mut().0.push(Paced::new(wdrr, config.rate, config.overhead, Nanos(burst)));
+        let burst = u128::from(longest) * 800_000_000_000 / u128::from(config.rate.get());
+        let burst = Nanos(u64::try_from(burst).unwrap_or(u64::MAX));
+        self.queues.store_mut().0.push(Paced::new(wdrr, config.rate, config.overhead, burst));
         self.interfaces.push(config);
         self.queues_used.resize(self.queues_used.len() + queues as usize, false);
         Ok(InterfaceId(number as u16))
     }
 
-    /// Carries out up to `budget` commands of slice managers and takes as many of the
-    /// packets that they send straight to a queue. Returns how many commands.
+    /// Carries out up to `budget` commands of slice managers, and takes up to as many of
+    /// the packets that they send straight to a queue. Returns how many commands.
     ///
-    /// To be called between two vectors. Slices take turns, one command each.
+    /// To be called between two vectors. Slices take turns, one command and one packet
+    /// each. A command costs the same however much a slice has, but for a filter: that
+    /// costs what the slice's engine takes to insert or remove it.
     pub fn poll_control(&mut self, now: Nanos, budget: usize) -> usize {
-        let slices = self.slices.0.len();
-        let mut done = 0;
-        let mut idle = 0;
-        while done < budget && idle < slices {
-            let at = self.turn;
-            self.turn = if at + 1 < slices { at + 1 } else { 0 };
-            let state = self.slices.0.get_mut(at).and_then(Option::as_mut);
+        let (mut done, mut idle) = (0, 0);
+        while done < budget && idle < self.slices.0.len() {
+            idle += 1;
+            let Some(state) = self.slices.take_turn(&mut self.turn) else { continue };
             // A command whose reply would find no room waits.
-            let command = state.filter(|state| !state.end.replies.is_full() && !state.is_withdrawn());
-            match command.and_then(|state| state.end.commands.pop().ok()) {
-                None => idle += 1,
-                Some((ticket, command)) => {
-                    idle = 0;
-                    done += 1;
-                    let slice = SliceId(at as u16 + 1);
-                    let outcome = self.execute(slice, command);
-                    if let Some(state) = self.slices.get_mut(slice) {
-                        // There is room: this is the only writer.
-                        let _ = state.end.replies.push(Reply { ticket, outcome });
-                    }
-                }
+            if state.end.replies.is_full() {
+                continue;
+            }
+            let slice = state.admission.slice;
+            let Ok((ticket, command)) = state.end.commands.pop() else { continue };
+            (done, idle) = (done + 1, 0);
+            let outcome = self.execute(slice, command);
+            if let Some(state) = self.slices.get_mut(slice) {
+                // There is room: this is the only writer.
+                let _ = state.end.replies.push(Reply { ticket, outcome });
             }
         }
         self.inject_direct(now, budget);
@@ -275,26 +300,27 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     /// Fills slots of `vector` that hold no packet with those that slice managers send
     /// in-band, and returns how many. Slices take turns, one packet each; who wants slots
     /// left for what links bring lends a part of the vector.
+    ///
+    /// The vector is to be processed next, before another one is.
     pub fn inject(&mut self, _: Nanos, vector: &mut [Slot<B>]) -> usize {
-        let slices = self.slices.0.len();
+        let Self { slices, inject_turn, path, vectors, .. } = self;
         let (mut injected, mut idle) = (0, 0);
         let mut free = vector.iter_mut().filter(|slot| slot.packet.is_none());
         let mut slot = free.next();
-        while let Some(into) = slot.as_mut().filter(|_| idle < slices) {
-            let at = self.inject_turn;
-            self.inject_turn = if at + 1 < slices { at + 1 } else { 0 };
+        while let Some(into) = slot.as_mut().filter(|_| idle < slices.0.len()) {
             idle += 1;
-            let Some(state) = self.slices.0.get_mut(at).and_then(Option::as_mut) else { continue };
-            if state.is_withdrawn() || !matches!(state.end.injections.peek(), Ok(Injection::InBand { .. })) {
+            let Some(state) = slices.take_turn(inject_turn) else { continue };
+            if !matches!(state.end.injections.peek(), Ok(Injection::InBand { .. })) {
                 continue;
             }
             let Ok(Injection::InBand { packet, link }) = state.end.injections.pop() else { continue };
             let admission = Admission { link: LinkId(link), ..state.admission };
             let meta = RxMeta { layer: Layer::Injected, admission, ..RxMeta::NEW };
-            self.path.stats.record(Event::Injected(admission.slice), packet.octets());
+            path.stats.record(Event::Injected(admission.slice), packet.octets());
+            // The slot names the slice by number, which nobody else gets meanwhile.
+            state.injected_at = Some(*vectors);
             **into = Slot::new(packet, meta);
-            injected += 1;
-            idle = 0;
+            (injected, idle) = (injected + 1, 0);
             slot = free.next();
         }
         injected
@@ -303,6 +329,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     /// Takes a vector of packets through the fast path: see
     /// [`FastPath::process`]. What is dropped stays in its slot.
     pub fn process<const N: usize>(&mut self, now: Nanos, vector: &mut [Slot<B>; N]) -> usize {
+        self.vectors += 1;
         self.path.process(now, vector, &mut self.queues, &mut self.slices)
     }
 
@@ -310,6 +337,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     pub fn process_traced<const N: usize>(
         &mut self, now: Nanos, vector: &mut [Slot<B>; N], trace: &mut impl Trace,
     ) -> usize {
+        self.vectors += 1;
         self.path.process_traced(now, vector, &mut self.queues, &mut self.slices, trace)
     }
 

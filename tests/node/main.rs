@@ -4,4 +4,6 @@
 
 mod control;
 mod isolation;
+mod promises;
+mod turns;
 mod world;

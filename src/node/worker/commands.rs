@@ -1,5 +1,8 @@
 //! What slice managers ask for between two vectors, carried out within what their slices
 //! were granted.
+//!
+//! A command writes one record or one queue, or inserts or removes one filter. The former
+//! cost the same however much a slice has; the latter what its engine makes of them.
 
 use super::*;
 
@@ -29,18 +32,18 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         if asked > granted {
             return Err(ControlError::Granted { asked, granted });
         }
-        let here = |(_, other): &(usize, &QueueRequest)| other.interface == own.interface;
-        let (mut asked, mut granted) = (0, 0);
-        for (other, request) in state.granted.iter().enumerate().filter(here) {
-            let weight = state.weights.get(other).copied().unwrap_or(0);
-            asked += u64::from(if other == at { config.weight } else { weight });
-            granted += u64::from(request.weight);
-        }
-        if asked > granted {
-            return Err(ControlError::Granted { asked, granted });
+        let share = state.shares.get(usize::from(own.interface.0)).copied().unwrap_or_default();
+        let weight = state.weights.get(at).copied().unwrap_or(0);
+        let asked = share.used - u64::from(weight) + u64::from(config.weight);
+        if asked > share.granted {
+            return Err(ControlError::Granted { asked, granted: share.granted });
         }
         self.queues.configure(id, config)?;
-        if let Some(weight) = self.state(slice)?.weights.get_mut(at) {
+        let state = self.state(slice)?;
+        if let Some(share) = state.shares.get_mut(usize::from(own.interface.0)) {
+            share.used = asked;
+        }
+        if let Some(weight) = state.weights.get_mut(at) {
             *weight = config.weight;
         }
         Ok(Done::Configured)
@@ -124,48 +127,51 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         Ok(Done::Removed(removed.map(|old| old.index() as u32 - state.first_result)))
     }
 
-    /// Encapsulates and queues what slice managers send straight to a queue.
+    /// Encapsulates and queues up to `budget` packets that slice managers send straight to
+    /// a queue. Slices take turns, one packet each.
     pub(super) fn inject_direct(&mut self, now: Nanos, budget: usize) {
-        let Self { path, queues, slices, .. } = self;
-        for state in slices.0.iter_mut().flatten().filter(|state| !state.is_withdrawn()) {
-            for _ in 0..budget {
-                if !matches!(state.end.injections.peek(), Ok(Injection::Direct { .. })) {
-                    break;
+        let Self { path, queues, slices, direct_turn, .. } = self;
+        let (mut taken, mut idle) = (0, 0);
+        while taken < budget && idle < slices.0.len() {
+            idle += 1;
+            let Some(state) = slices.take_turn(direct_turn) else { continue };
+            if !matches!(state.end.injections.peek(), Ok(Injection::Direct { .. })) {
+                continue;
+            }
+            let Ok(Injection::Direct { mut packet, result, traffic_class }) = state.end.injections.pop()
+            else {
+                continue;
+            };
+            (taken, idle) = (taken + 1, 0);
+            let slice = state.admission.slice;
+            path.stats.record(Event::Injected(slice), packet.octets());
+            let id = EgressId::new(state.first_result.wrapping_add(result));
+            let egress = id.filter(|_| result < state.results).and_then(|id| path.egress.get(id.index()));
+            let outgoing = Outgoing { traffic_class, destination: None };
+            let whole = packet.whole();
+            let put = packet.edit(whole, |packet| {
+                let egress = egress.ok_or(DropReason::NoMatch)?;
+                match egress.exit() {
+                    Some(exit) => Err(exit),
+                    None => Ok(egress.encapsulate(packet, &outgoing, &())?),
                 }
-                let Ok(Injection::Direct { mut packet, result, traffic_class }) = state.end.injections.pop()
-                else {
-                    break;
-                };
-                let slice = state.admission.slice;
-                path.stats.record(Event::Injected(slice), packet.octets());
-                let id = EgressId::new(state.first_result.wrapping_add(result));
-                let egress = id.filter(|_| result < state.results).and_then(|id| path.egress.get(id.index()));
-                let outgoing = Outgoing { traffic_class, destination: None };
-                let whole = packet.whole();
-                let put = packet.edit(whole, |packet| {
-                    let egress = egress.ok_or(DropReason::NoMatch)?;
-                    match egress.exit() {
-                        Some(exit) => Err(exit),
-                        None => Ok(egress.encapsulate(packet, &outgoing, &())?),
-                    }
-                });
-                let octets = packet.octets();
-                let queued = match (put, egress) {
-                    (Ok(()), Some(egress)) => {
-                        let ecn_capable = egress.ecn_capable(&outgoing);
-                        let arrival = Arrival { octets, precedence: 0, ecn_capable };
-                        let queued = queues.enqueue(now, egress.queue(), packet, arrival);
-                        queued.map_err(|Rejected { reason, .. }| reason)
-                    }
-                    // A result that leads to the slow path leads back to the sender.
-                    (Err(Exit::Drop(reason)), _) => Err(reason),
-                    _ => Err(DropReason::Filtered),
-                };
-                match (queued, id) {
-                    (Ok(()), Some(id)) => path.stats.record(Event::Queued(id), octets),
-                    (Ok(()), None) => {}
-                    (Err(reason), _) => path.stats.record(Event::Left(slice, reason.into()), octets),
+            });
+            let octets = packet.octets();
+            let queued = match (put, egress) {
+                (Ok(()), Some(egress)) => {
+                    let ecn_capable = egress.ecn_capable(&outgoing);
+                    let arrival = Arrival { octets, precedence: 0, ecn_capable };
+                    let queued = queues.enqueue(now, egress.queue(), packet, arrival);
+                    queued.map_err(|Rejected { reason, .. }| reason)
                 }
+                // A result that leads to the slow path leads back to the sender.
+                (Err(Exit::Drop(reason)), _) => Err(reason),
+                _ => Err(DropReason::Filtered),
+            };
+            match (queued, id) {
+                (Ok(()), Some(id)) => path.stats.record(Event::Queued(id), octets),
+                (Ok(()), None) => {}
+                (Err(reason), _) => path.stats.record(Event::Left(slice, reason.into()), octets),
             }
         }
     }

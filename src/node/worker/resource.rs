@@ -1,6 +1,7 @@
 //! The resource manager at work: slices are admitted, and taken away (section 6).
 
 use super::*;
+use crate::queue::ConfigError;
 
 impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     /// Admits a slice if all that it asks for is there, and gives out its control.
@@ -59,6 +60,13 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         let (node_end, end) = channel(request.commands.max(1), slow_path.waiting.max(1));
         let queues: Arc<[QueueId]> = queues.into();
         let withdrawn = Arc::new(AtomicBool::new(false));
+        let mut shares = alloc::vec![Share::default(); self.interfaces.len()];
+        for queue in &request.queues {
+            if let Some(share) = shares.get_mut(usize::from(queue.interface.0)) {
+                share.granted += u64::from(queue.weight);
+                share.used = share.granted;
+            }
+        }
         let control = SliceControl {
             slice,
             end,
@@ -77,12 +85,14 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             queues,
             weights: request.queues.iter().map(|queue| queue.weight).collect(),
             granted: request.queues,
+            shares,
             first_result,
             results: request.results,
             most_filters: filters,
             filters: 0,
             exceptions: RateLimit::new(slow_path.per_second, slow_path.burst),
             end: node_end,
+            injected_at: None,
             withdrawn,
         };
         if let Some(place) = self.slices.0.get_mut(at) {
@@ -91,14 +101,18 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         Ok(control)
     }
 
-    /// Takes a slice away: its ports, filters and results at once. What its
-    /// [`SliceControl`] can reach, its number, memory, queues and counters, is free for
-    /// another slice when that handle is dropped and what waits in the queues is sent.
+    /// Takes a slice away: its ports, filters and results at once, and ports and filters
+    /// are free for another slice. What its [`SliceControl`] can reach, its number, memory,
+    /// results, queues and counters, is free when that handle is dropped, what waits in the
+    /// queues is sent, and a vector that [`inject`](Self::inject) put its packets into is
+    /// processed.
     pub fn withdraw(&mut self, slice: SliceId) {
         let Some(state) = self.slices.get_mut(slice).filter(|state| !state.is_withdrawn()) else { return };
         state.withdrawn.store(true, Relaxed);
         let (first, results) = (state.first_result as usize, state.results as usize);
         let links = core::mem::take(&mut state.links);
+        (state.most_filters, state.filters) = (0, 0);
+        state.end.close_packets();
         self.close_links(&links);
         if let Some(engine) = self.path.table.0.get_mut(usize::from(slice.0)) {
             *engine = Engine::Empty;
@@ -108,11 +122,13 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
 
     /// Frees what withdrawn slices held, if nobody can reach it any more.
     fn reap(&mut self) {
-        let Self { path, queues, slices, queues_used, .. } = self;
+        let Self { path, queues, slices, queues_used, vectors, .. } = self;
         for place in &mut slices.0 {
             let idle = |state: &mut Slice<B>| {
-                let empty = state.queues.iter().all(|queue| queues.backlog(*queue) == 0);
-                state.is_withdrawn() && state.end.commands.is_abandoned() && empty
+                state.is_withdrawn()
+                    && state.end.commands.is_abandoned()
+                    && state.injected_at != Some(*vectors)
+                    && state.queues.iter().all(|queue| queues.backlog(*queue) == 0)
             };
             let Some(state) = place.take_if(idle) else { continue };
             let slice = state.admission.slice;
@@ -161,8 +177,17 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
                 return Err(AdmitError::UnknownInterface { asked, has });
             }
         }
-        if request.links.len() >= usize::from(u16::MAX) {
-            return Err(AdmitError::Links(request.links.len()));
+        let (links, queues) = (request.links.len(), request.queues.len());
+        if links > usize::from(u16::MAX) {
+            return Err(AdmitError::Links(links));
+        }
+        if queues > usize::from(u16::MAX) {
+            return Err(AdmitError::QueueCount(queues));
+        }
+        let open: usize = self.slices.iter().map(|state| state.links.len()).sum();
+        let left = self.limits.ports.saturating_sub(open);
+        if links > left {
+            return Err(AdmitError::Ports { asked: links, left });
         }
         for link in &request.links {
             let tunnel = self.tunnel(link, None);
@@ -177,14 +202,27 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
                 return Err(AdmitError::Mtu { mtu, header, longest: longest_frame });
             }
         }
-        for interface in 0..has {
-            let at = |queue: &&QueueRequest| usize::from(queue.interface.0) == interface;
-            let packets = |queue: &QueueRequest| u64::from(queue.limit_packets);
-            let granted = self.slices.iter().flat_map(|state| &state.granted).filter(at).map(packets);
-            let left = (self.limits.descriptors as u64).saturating_sub(granted.sum());
-            let asked = request.queues.iter().filter(at).map(packets).sum();
+        for queue in &request.queues {
+            if queue.weight == 0 || queue.weight > QueueConfig::MAX_WEIGHT {
+                return Err(ConfigError::Weight(queue.weight).into());
+            }
+        }
+        for (interface, at) in (0..).zip(0..has) {
+            let here = |queue: &&QueueRequest| usize::from(queue.interface.0) == at;
+            let asked_and_left = |of: fn(&QueueRequest) -> u64, all: u64| {
+                let granted = self.slices.iter().flat_map(|state| &state.granted);
+                let granted: u64 = granted.filter(here).map(of).sum();
+                let asked: u64 = request.queues.iter().filter(here).map(of).sum();
+                (asked, all.saturating_sub(granted))
+            };
+            let descriptors = self.limits.descriptors as u64;
+            let (asked, left) = asked_and_left(|queue| queue.limit_packets.into(), descriptors);
             if asked > left {
-                return Err(AdmitError::Descriptors { interface: interface as u16, asked, left });
+                return Err(AdmitError::Descriptors { interface, asked, left });
+            }
+            let (asked, left) = asked_and_left(|queue| queue.weight.into(), self.limits.weights.into());
+            if asked > left {
+                return Err(AdmitError::Weights { interface, asked, left });
             }
         }
         Ok(())
@@ -207,22 +245,27 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
                 return Ok(first);
             }
             left = left.max(gap);
-            first = start + len;
+            first = first.max(start + len);
         }
         Err(AdmitError::Results { asked, left })
     }
 
     /// Queues that no slice has and no packet waits in.
     fn free_queues(&self, request: &SliceRequest) -> Result<Vec<QueueId>, AdmitError> {
-        let mut given: Vec<QueueId> = Vec::with_capacity(request.queues.len());
+        let mut given = Vec::with_capacity(request.queues.len());
+        // Where to look on, for each interface: behind the last one given.
+        let mut next = alloc::vec![0; self.interfaces.len()];
         for asked in &request.queues {
+            let none = AdmitError::Queues(asked.interface.0);
             let scheduler = usize::from(asked.interface.0);
-            let ids = (0..self.limits.queues).filter_map(|queue| self.queues.queue_id(scheduler, queue));
-            let free = |id: &QueueId| {
+            let Some(next) = next.get_mut(scheduler) else { return Err(none) };
+            let free = |queue| {
+                let id = self.queues.queue_id(scheduler, queue)?;
                 let used = self.queues_used.get(id.0 as usize).copied().unwrap_or(true);
-                !used && !given.contains(id) && self.queues.backlog(*id) == 0
+                (!used && self.queues.backlog(id) == 0).then_some((queue, id))
             };
-            let id = { ids }.find(free).ok_or(AdmitError::Queues(asked.interface.0))?;
+            let Some((queue, id)) = (*next..self.limits.queues).find_map(free) else { return Err(none) };
+            *next = queue + 1;
             given.push(id);
         }
         Ok(given)
