@@ -7,7 +7,7 @@ mod world;
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use fastpath::lookup::{Dir24, Engine, TupleSpace};
+use fastpath::lookup::{Dir24, Engine, StrideBlock, StrideTcam, TupleSpace};
 use fastpath::prelude::*;
 use fastpath::workloads::Prefix;
 use fastpath::workloads::trace::Addresses;
@@ -66,6 +66,13 @@ fn bench_table<T: TernaryUpdate<Value = EgressId>>(
 
 fn lookup(c: &mut Criterion) {
     bench_table(c, "linear", 1024, Engine::linear);
+    bench_table(c, "stride/64", 64, |filters| {
+        StrideTcam::new([const { StrideBlock::<1>::NEW }; 1], vec![None; filters].into_boxed_slice())
+    });
+    bench_table(c, "stride", 1024, |filters| {
+        let blocks = vec![StrideBlock::<4>::NEW; filters.div_ceil(StrideBlock::<4>::FILTERS)];
+        StrideTcam::new(blocks.into_boxed_slice(), vec![None; filters].into_boxed_slice())
+    });
     bench_table(c, "tuple_space", 16_384, |filters| TupleSpace::new(filters as u32, 32, 7));
     bench_table(c, "dir24", 16_384, |filters| Dir24::new(SLICE, filters, 0));
     bench_table(c, "slice/dir24", 16_384, |filters| {

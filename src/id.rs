@@ -62,6 +62,9 @@ impl fmt::Display for QueueId {
 pub struct EgressId(NonZeroU32);
 
 impl EgressId {
+    /// The egress that stands first.
+    pub(crate) const FIRST: Self = Self(NonZeroU32::MIN);
+
     /// The egress that stands at `index`, or `None` for 2^32 - 1.
     pub const fn new(index: u32) -> Option<Self> {
         Self::from_raw(index.wrapping_add(1))

@@ -50,10 +50,14 @@ extern crate std;
 
 // The words that all blocks share.
 pub mod arch;
+#[cfg(feature = "alloc")]
+pub mod epoch;
 pub mod exit;
 pub mod id;
 pub mod key;
 pub mod packet;
+#[cfg(feature = "alloc")]
+pub mod prefix;
 pub mod slot;
 pub mod store;
 pub mod time;

@@ -119,7 +119,7 @@ fn scan(rows: &[Row], key: TableKey) -> Option<EgressId> {
 /// Random updates of table and model, and `check` after each.
 fn history<T: TernaryUpdate<Value = EgressId>>(
     kit: &str, mut new: impl FnMut() -> T, pattern: impl Fn(&mut Rng) -> (Rank, LookupKey, LookupKey),
-    slices: &[SliceId], rounds: u32, seed: u64, mut check: impl FnMut(&T, &mut Rng, &[Row], &[TableKey]),
+    slices: &[SliceId], rounds: u32, seed: u64, mut check: impl FnMut(&mut T, &mut Rng, &[Row], &[TableKey]),
 ) {
     assert!(!slices.is_empty() && rounds > 0, "{kit}: nothing to check");
     let mut rng = Rng::new(seed);
@@ -169,7 +169,7 @@ fn history<T: TernaryUpdate<Value = EgressId>>(
             let count = [0, 1, 2, 3, 5, 7, 31, 33][rng.below(8) as usize];
             let keys: Vec<_> = (0..count).map(|_| key(&mut rng, &rows, &removed, slices)).collect();
             hits += keys.iter().filter(|key| scan(&rows, **key).is_some()).count();
-            check(&table, &mut rng, &rows, &keys);
+            check(&mut table, &mut rng, &rows, &keys);
         }
     }
     assert!(2 * held >= drawn, "{kit}: most of the patterns were refused: draw what the table can hold");

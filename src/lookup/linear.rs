@@ -17,6 +17,32 @@ pub struct Row<V> {
     value: V,
 }
 
+impl<V: Copy> Row<V> {
+    pub(super) const fn new(place: Place, filter: Filter, value: V) -> Self {
+        Self { place, filter, value }
+    }
+
+    pub(super) const fn place(&self) -> Place {
+        self.place
+    }
+
+    pub(super) const fn value(&self) -> V {
+        self.value
+    }
+
+    pub(super) fn replace(&mut self, value: V) -> V {
+        core::mem::replace(&mut self.value, value)
+    }
+
+    pub(super) fn is(&self, rank: Rank, filter: &Filter) -> bool {
+        self.place.rank() == rank && self.filter == *filter
+    }
+
+    pub(super) const fn parts(&self) -> (Rank, Filter, V) {
+        (self.place.rank(), self.filter, self.value)
+    }
+}
+
 /// Rows in order, scanned from the first.
 ///
 /// `R` is the memory, `[Option<Row<V>>; N]` or any other [`Store`]; its length bounds
@@ -50,7 +76,7 @@ impl<V: Copy, R: Store<Item = Option<Row<V>>>> LinearTcam<R> {
     where
         V: 'a,
     {
-        self.rows().map(|row| (row.place.rank(), row.filter, row.value))
+        self.rows().map(Row::parts)
     }
 
     #[inline(always)]
@@ -62,7 +88,7 @@ impl<V: Copy, R: Store<Item = Option<Row<V>>>> LinearTcam<R> {
     }
 
     fn position(&self, rank: Rank, filter: &Filter) -> Option<usize> {
-        self.rows().position(|row| row.place.rank() == rank && row.filter == *filter)
+        self.rows().position(|row| row.is(rank, filter))
     }
 }
 
@@ -89,7 +115,7 @@ impl<V: Copy, R: Store<Item = Option<Row<V>>>> TernaryUpdate for LinearTcam<R> {
     fn insert(&mut self, rank: Rank, filter: Filter, value: V) -> Result<Option<V>, Self::Error> {
         if let Some(at) = self.position(rank, &filter) {
             let row = self.rows.items_mut().get_mut(at).and_then(Option::as_mut);
-            return Ok(row.map(|row| core::mem::replace(&mut row.value, value)));
+            return Ok(row.map(|row| row.replace(value)));
         }
         let rows = self.rows.items_mut();
         let free = rows.iter().position(Option::is_none).ok_or(TableErrorKind::Full)?;

@@ -1,11 +1,17 @@
 //! Lookup: a generic match of 128-bit keys, as the TCAM of section 4 offers.
 //!
-//! | engine | when | cost of a lookup |
+//! | table | when | cost of a lookup |
 //! |---|---|---|
-//! | [`LinearTcam`] | some dozens of filters of any form; the reference | O(filters) |
-//! | `TupleSpace` (`alloc`) | filters with few different masks; exact match | O(masks) |
-//! | `Dir24` (`alloc`) | IPv4 routes, longest prefix first | one cache line or two |
-//! | [`SliceTable`] | many slices: one of the above for each | that of the slice's engine |
+//! | `Tcam` (`alloc`) | many slices, filters of any form, updates while others read | what its engines cost; bounded |
+//! | `Forest` (`alloc`) | one slice, filters of any form, with ranges | some 10 to 20 cache lines for 10,000 filters |
+//! | `ExactTable` (`alloc`) | filters of one mask: identifiers, flows | two cache lines |
+//! | [`prefix::PrefixTrie`](crate::prefix) (`alloc`) | longest prefix match, addresses of any width | one cache line to three for IPv4 |
+//! | [`StrideTcam`] | up to some 1,024 filters, no allocator | 32 rows of bits, 32 octets each for 256 filters |
+//! | [`LinearTcam`] | a dozen filters; the reference | O(filters) |
+//! | `TupleSpace`, `Dir24` (`alloc`), [`SliceTable`] | the node's tables of today | O(masks); one line or two |
+//!
+//! [`Counted`] counts how often each filter answers. How the large ones work, what they
+//! cost, and what was tried: `docs/lookup.md`.
 //!
 //! ```
 //! use fastpath::id::SliceId;
@@ -25,21 +31,41 @@
 //! # Ok::<(), fastpath::lookup::TableErrorKind>(())
 //! ```
 
+mod counted;
 #[cfg(feature = "alloc")]
 mod dir24;
+#[cfg(feature = "alloc")]
+mod exact;
+#[cfg(feature = "alloc")]
+mod forest;
 mod linear;
+mod ranged;
 mod slice_table;
+mod stride;
+#[cfg(feature = "alloc")]
+mod tcam;
 #[cfg(feature = "alloc")]
 mod tuple_space;
+mod word;
 
+pub use counted::Counted;
 #[cfg(feature = "alloc")]
 pub use dir24::Dir24;
+#[cfg(feature = "alloc")]
+pub use exact::{ExactControl, ExactError, ExactProbe, ExactRead, ExactTable};
+#[cfg(feature = "alloc")]
+pub use forest::Forest;
 pub use linear::{LinearTcam, Row};
+pub use ranged::{PortPrefix, PortPrefixes, RangedFilter, prefixes as port_prefixes};
 #[cfg(feature = "alloc")]
 pub use slice_table::Engine;
 pub use slice_table::SliceTable;
+pub use stride::{Block as StrideBlock, StrideTcam};
+#[cfg(feature = "alloc")]
+pub use tcam::{Entry, Explanation, Handle, Match, Plan, Shadowed, Tcam, TcamConfig, TcamError, TcamReader};
 #[cfg(feature = "alloc")]
 pub use tuple_space::TupleSpace;
+pub use word::Word;
 
 use core::fmt::{Debug, Display};
 
@@ -138,8 +164,8 @@ pub struct Hit<V> {
 /// The packet path asks for the best value only, which an engine can keep in two
 /// octets a prefix; who wants places and further matches asks [`AllMatches`].
 ///
-/// Reads take `&self`: cores that forward share a `&T`, or each has a reader of its
-/// own of a table that is updated meanwhile.
+/// Reads take `&self`: cores that forward share a `&T` of a table that stays as it is, or
+/// each has a reader of its own of a table that is updated meanwhile.
 ///
 /// # Contract
 ///
@@ -175,12 +201,14 @@ pub trait TernaryTable {
         }
     }
 
-    /// Tells the table that the caller uses no answer of it any more: the end of a
-    /// vector. What was removed before may be reclaimed now.
+    /// Tells the table that a vector has ended: what was removed before may be reclaimed
+    /// when every reader has said so.
     ///
-    /// A table that is not updated while it is read needs none of this.
+    /// Whoever says so owns the table, or a reader of its own: through a `&T`, which
+    /// others may be reading through, it does nothing. A table that is not updated while
+    /// it is read needs none of this.
     #[inline(always)]
-    fn quiescent(&self) {}
+    fn quiescent(&mut self) {}
 }
 
 /// All matches of a key, best first: for multicast, diagnosis, explanation.
@@ -201,7 +229,7 @@ pub trait AllMatches: TernaryTable {
 }
 
 macro_rules! table_behind {
-    ($pointer:ty) => {
+    ($pointer:ty $(, $quiescent:item)?) => {
         impl<T: TernaryTable + ?Sized> TernaryTable for $pointer {
             type Value = T::Value;
 
@@ -217,10 +245,7 @@ macro_rules! table_behind {
             fn lookup_batch(&self, keys: &[TableKey], found: &mut [Option<Self::Value>]) {
                 (**self).lookup_batch(keys, found);
             }
-            #[inline(always)]
-            fn quiescent(&self) {
-                (**self).quiescent();
-            }
+            $($quiescent)?
         }
 
         impl<T: AllMatches + ?Sized> AllMatches for $pointer {
@@ -232,7 +257,13 @@ macro_rules! table_behind {
 }
 
 table_behind!(&T);
-table_behind!(&mut T);
+table_behind!(
+    &mut T,
+    #[inline(always)]
+    fn quiescent(&mut self) {
+        (**self).quiescent();
+    }
+);
 
 /// What generic code may know of a failed update. An error of its own for tables
 /// that have no more to say.

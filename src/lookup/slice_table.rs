@@ -50,8 +50,8 @@ impl<S: Store<Item: TernaryTable>> TernaryTable for SliceTable<S> {
             found = rest;
         }
     }
-    fn quiescent(&self) {
-        self.0.items().iter().for_each(TernaryTable::quiescent);
+    fn quiescent(&mut self) {
+        self.0.items_mut().iter_mut().for_each(TernaryTable::quiescent);
     }
 }
 

@@ -14,60 +14,13 @@
 //! assert_eq!(prefixes(&(1..=65534)).count(), 30);
 //! ```
 
-use core::iter::FusedIterator;
-use core::ops::RangeInclusive;
-
 use crate::id::SliceId;
 use crate::key::LookupKey;
-use crate::lookup::{Filter, Rank};
+use crate::lookup::{Filter, RangedFilter, Rank};
+
+pub use crate::lookup::port_prefixes as prefixes;
 use crate::workloads::classbench::Rule;
 use crate::workloads::{Flow, Pattern};
-
-/// 16-bit numbers that start with the same bits.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct PortPrefix {
-    /// The first number.
-    pub value: u16,
-    /// Ones in place of the bits that count, all on top.
-    pub mask: u16,
-}
-
-/// The fewest prefixes that make up `ports`, in ascending order: 1 to 30, none for an
-/// empty range.
-pub fn prefixes(ports: &RangeInclusive<u16>) -> Prefixes {
-    let end = if ports.is_empty() { *ports.start() } else { ports.end().saturating_add(1) };
-    // Of a range up to 65,535 the end has a 17th bit.
-    let end = u32::from(end) + u32::from(!ports.is_empty() && *ports.end() == u16::MAX);
-    Prefixes { next: (*ports.start()).into(), end }
-}
-
-/// The iterator that [`prefixes`] returns.
-///
-/// Each prefix is the longest run that starts at `next`, is aligned and fits; any other
-/// choice of prefixes would only split it.
-#[derive(Clone, Debug)]
-pub struct Prefixes {
-    next: u32,
-    end: u32,
-}
-
-impl Iterator for Prefixes {
-    type Item = PortPrefix;
-
-    fn next(&mut self) -> Option<PortPrefix> {
-        let fits = self.end.checked_sub(self.next)?.checked_ilog2()?;
-        let free_bits = fits.min(self.next.trailing_zeros());
-        let value = self.next as u16;
-        self.next += 1 << free_bits;
-        Some(PortPrefix { value, mask: (u32::MAX << free_bits) as u16 })
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (usize::from(self.next < self.end), Some(30))
-    }
-}
-
-impl FusedIterator for Prefixes {}
 
 /// The patterns a rule takes in a ternary table: source ports outside, destination
 /// ports inside. No two of them match one key; the class octet is not looked at.
@@ -105,6 +58,19 @@ pub fn expansion(rule: &Rule) -> usize {
     prefixes(&rule.source_ports).count() * prefixes(&rule.destination_ports).count()
 }
 
+/// A whole rule set as filters with ranges, one for each rule. The rank of a rule is its
+/// index.
+pub fn ranged(slice: SliceId, rules: &[Rule]) -> impl Iterator<Item = (Rank, RangedFilter)> {
+    let every = || 0..=u16::MAX;
+    rules.iter().zip(0..).filter_map(move |(rule, rank)| {
+        let (low, high) = (rule.destination_ports.clone(), rule.source_ports.clone());
+        // Without its ranges a rule is one pattern. No range of a rule is empty.
+        let open = Rule { source_ports: every(), destination_ports: every(), ..rule.clone() };
+        let filter = expand(&open).next()?.filter(slice);
+        Some((Rank(rank), RangedFilter::new(filter, low, high)?))
+    })
+}
+
 /// A whole rule set as filters of `slice`. The rank of a rule is its index, so that the
 /// first rule wins; all filters of a rule share it.
 pub fn filters(slice: SliceId, rules: &[Rule]) -> impl Iterator<Item = (Rank, Filter)> {
@@ -137,7 +103,7 @@ mod tests {
 
     fn check(low: u16, high: u16) -> Result<(), TestCaseError> {
         let mut next = u32::from(low);
-        for PortPrefix { value, mask } in prefixes(&(low..=high)) {
+        for crate::lookup::PortPrefix { value, mask } in prefixes(&(low..=high)) {
             prop_assert_eq!(u32::from(value), next, "no gap and no overlap");
             prop_assert_eq!(mask.count_ones(), mask.leading_ones());
             prop_assert_eq!(value & !mask, 0);
@@ -209,6 +175,24 @@ mod tests {
                 let matches = patterns.iter().filter(|pattern| pattern.matches(flow.key())).count();
                 prop_assert_eq!(matches, usize::from(rule.matches(&flow)));
             }
+        }
+    }
+
+    proptest! {
+        /// A rule with its ranges matches what its expansion matches.
+        #[test]
+        fn a_ranged_rule_is_the_rule(
+            source_ports: [u16; 2], destination_ports: [u16; 2], flow in any::<[u16; 2]>(), protocol: Option<u8>,
+        ) {
+            let range = |[a, b]: [u16; 2]| a.min(b)..=a.max(b);
+            let protocol = protocol.map_or(Protocol::ANY, Protocol::exactly);
+            let ports = (range(source_ports), range(destination_ports));
+            let rule = Rule { source_ports: ports.0, destination_ports: ports.1, protocol, ..Rule::any() };
+            let [(rank, ranged)] = ranged(SliceId(1), core::slice::from_ref(&rule)).collect::<Vec<_>>()[..] else { panic!() };
+            prop_assert_eq!((rank, ranged.expand().count()), (Rank(0), expansion(&rule)));
+            let flow = Flow { source_port: flow[0], destination_port: flow[1], ..Flow::default() };
+            let key = crate::key::TableKey::new(SliceId(1), flow.key());
+            prop_assert_eq!(ranged.matches(key), rule.matches(&flow));
         }
     }
 

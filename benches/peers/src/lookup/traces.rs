@@ -1,0 +1,61 @@
+//! The keys.
+
+use fastpath::workloads::classbench::Rule;
+use fastpath::workloads::trace::{Addresses, Trace};
+use fastpath::workloads::traffic::{Uniform, Zipf};
+use fastpath::workloads::{Address, Prefix};
+
+use crate::ours::{Key, Table};
+use crate::side::{Packet, Route};
+
+/// Exponent of Zipf's law.
+const S: f64 = 1.1;
+
+/// The costliest keys are so many of as large a sample.
+const COSTLY: [usize; 2] = [256, 4096];
+
+/// Traces of `count` keys for rule sets, the n-th of which is slice n.
+pub fn packets(sets: &[&[Rule]], ours: &Table, count: usize) -> Vec<(&'static str, Vec<Packet>)> {
+    let slices = || Uniform::new(sets.len(), 1).unwrap();
+    let mix = |mut traces: Vec<Trace<'_>>, count: usize| -> Vec<Packet> {
+        slices().take(count).map(|slice| (slice as u16, traces[slice].next().unwrap())).collect()
+    };
+    let uniform = |seed| sets.iter().map(|rules| Trace::uniform(rules, seed).unwrap()).collect();
+    let zipf = sets.iter().map(|rules| Trace::zipf(rules, S, 3).unwrap()).collect();
+    let space = |seed| sets.iter().map(|_| Trace::space(seed)).collect();
+    let [worst, sample] = COSTLY;
+    let mut drawn = mix(uniform(5), sample * 3 / 4);
+    drawn.extend(mix(space(6), sample / 4));
+    drawn.sort_by_cached_key(|key| std::cmp::Reverse(ours.tcam.explain(key.table_key()).lines));
+    let costly = repeated(&drawn[..worst], count);
+    vec![
+        ("uniform", mix(uniform(2), count)),
+        ("zipf", mix(zipf, count)),
+        ("space", mix(space(4), count)),
+        ("costly", costly),
+    ]
+}
+
+/// Traces of `count` addresses for a routing table.
+pub fn addresses<A: Address + 'static>(routes: &[Route<A>], count: usize) -> Vec<(&'static str, Vec<A>)> {
+    let prefix = |&(address, len, _): &Route<A>| Prefix::new(address, len).unwrap();
+    let prefixes: Vec<_> = routes.iter().map(prefix).collect();
+    let within = |prefixes: &[Prefix<A>], seed| -> Vec<A> {
+        Addresses::within(prefixes, seed).unwrap().take(count).collect()
+    };
+    let some: Vec<A> = Addresses::within(&prefixes, 3).unwrap().take(1 << 16).collect();
+    let zipf = Zipf::new(some.len(), S, 4).unwrap().take(count).map(|at| some[at]).collect();
+    let mut by_length = prefixes.clone();
+    by_length.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
+    vec![
+        ("uniform", within(&prefixes, 1)),
+        ("zipf", zipf),
+        ("space", Addresses::unicast(2).take(count).collect()),
+        ("costly", within(&by_length[..prefixes.len().min(COSTLY[1])], 5)),
+    ]
+}
+
+/// `count` keys, each of `keys` about as often as any other.
+fn repeated<K: Copy>(keys: &[K], count: usize) -> Vec<K> {
+    Uniform::new(keys.len(), 7).unwrap().take(count).map(|at| keys[at]).collect()
+}

@@ -1,0 +1,72 @@
+//! Which forest: a few are planned, and the one of the least expected cost is taken.
+//!
+//! A pure function of the filters and the bound: the keys to try it with are drawn from the
+//! filters with a fixed seed.
+
+use super::control::{ForestControl, plant};
+use super::plan::{Config, forest};
+use super::read::ForestRead;
+use super::rule::Rule;
+use super::simd::Machine;
+
+/// Expulsion at the root, below, and the length of a list.
+const TRIES: [(f32, f32, usize); 7] = [
+    (0.0, 0.0, 64),
+    (1.0, 3.0, 24),
+    (2.0, 6.0, 24),
+    (3.0, 6.0, 40),
+    (3.0, 12.0, 24),
+    (4.0, 6.0, 40),
+    (5.0, 12.0, 40),
+];
+
+/// Keys to try a forest with.
+const KEYS: usize = 1024;
+
+/// What a group costs in a list, beside one that waves come to.
+const LISTED: f32 = 0.3;
+
+impl ForestRead {
+    /// The best forest for rules in order of precedence, no two of which have the same
+    /// order. `None` if none can hold them.
+    ///
+    /// It should cost at most `bound` lines, but may cost more: the caller looks.
+    pub(crate) fn build(machine: Machine, rules: &[Rule], bound: u32) -> Option<(Self, ForestControl)> {
+        build(machine, rules, bound)
+    }
+}
+
+fn build(machine: Machine, rules: &[Rule], bound: u32) -> Option<(ForestRead, ForestControl)> {
+    let mut seed = 1u64;
+    let mut noise = || {
+        // xorshift*: S. Vigna, ACM TOMS 42(4), 2016.
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed.wrapping_mul(2_685_821_657_736_338_717)
+    };
+    let mut drawn = || u128::from(noise()) << 64 | u128::from(noise());
+    let picked = (0..KEYS).filter_map(|at| rules.get(at * rules.len() / KEYS));
+    let keys: alloc::vec::Vec<u128> = picked.map(|rule| rule.drawn(drawn())).collect();
+    let mut least: Option<(f32, (ForestRead, ForestControl))> = None;
+    for (eject_root, eject_deep, list) in TRIES {
+        if eject_root == 0.0 && rules.len() > list {
+            continue;
+        }
+        let plans = forest(Config { eject_root, eject_deep, list, ..Config::DEFAULT }, rules);
+        let Ok((read, control)) = plant(machine, rules, &plans) else { continue };
+        let steps = keys.iter().map(|&key| read.touched(key)).map(|touched| touched.nodes + touched.groups);
+        let steps = steps.sum::<u32>() as f32 / keys.len().max(1) as f32;
+        let steps = if read.list().is_some() { LISTED * steps } else { steps };
+        // Steps a key, and a little for what an adversary finds.
+        let cost = control.cost();
+        let cost = steps + 0.01 * cost as f32 + if cost > bound { 100.0 + cost as f32 } else { 0.0 };
+        if least.as_ref().is_none_or(|least| cost < least.0) {
+            least = Some((cost, (read, control)));
+        }
+        if rules.len() <= 24 {
+            break;
+        }
+    }
+    Some(least?.1)
+}

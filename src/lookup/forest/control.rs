@@ -1,0 +1,292 @@
+//! The writer's side of a forest: memory, counts, and building.
+
+use alloc::vec::Vec;
+
+use super::group::{Group, WIDE};
+use super::memory::{Block, MOST_GROUPS, Memory};
+use super::plan::Plan;
+use super::read::{
+    EMPTY, ForestRead, GROUP_LINES, Kind, NONE, TREES, kind, leaf_slot, node_lines, node_slot,
+};
+use super::rule::Rule;
+use super::simd::Machine;
+use super::update::Walk;
+
+/// The part of a forest that its one writer has.
+///
+/// Each method takes the [`ForestRead`] that it belongs to.
+pub(crate) struct ForestControl {
+    pub(super) memory: Memory,
+    pub(super) lines: [Lines; TREES],
+    pub(super) rules: usize,
+    /// Inserted since the forest was built.
+    pub(super) since: usize,
+    /// Of the next filter.
+    pub(super) order: u32,
+    pub(super) walk: Walk,
+    pub(super) other_walk: Walk,
+}
+
+impl core::fmt::Debug for ForestControl {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ForestControl").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
+
+/// How many leaves of a tree are how many lines away from its root, themselves included.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lines(Vec<u32>);
+
+impl Lines {
+    fn add(&mut self, lines: u32) {
+        if self.0.len() <= lines as usize {
+            self.0.resize(lines as usize + 1, 0);
+        }
+        if let Some(count) = self.0.get_mut(lines as usize) {
+            *count += 1;
+        }
+    }
+
+    fn take(&mut self, lines: u32) {
+        if let Some(count) = self.0.get_mut(lines as usize) {
+            *count -= 1;
+        }
+        while self.0.last() == Some(&0) {
+            self.0.pop();
+        }
+    }
+
+    /// Those of the farthest leaf.
+    pub(super) fn most(&self) -> u32 {
+        self.0.len().saturating_sub(1) as u32
+    }
+}
+
+/// Room of a forest of nothing.
+const FIRST_WORDS: usize = 512;
+const FIRST_GROUPS: usize = 64;
+
+/// Too much for what a forest can name, or for the memory that it has.
+#[derive(Debug)]
+pub(super) struct NoRoom;
+
+/// A forest for plans, with room to grow to twice its size. Their rules are in order of
+/// precedence.
+pub(super) fn plant(
+    machine: Machine, rules: &[Rule], plans: &[Plan],
+) -> Result<(ForestRead, ForestControl), NoRoom> {
+    let sizes = plans.iter().map(Plan::size);
+    let (words, groups, longest) = sizes.fold((0, 0, 0), |a, b| (a.0 + b.0, a.1 + b.1, a.2.max(b.2)));
+    let (words, groups) = (2 * words + FIRST_WORDS, 2 * groups + FIRST_GROUPS);
+    if longest > MOST_GROUPS || words >= 1 << 30 || groups >= 1 << 24 {
+        return Err(NoRoom);
+    }
+    let read = ForestRead::empty(machine, words, groups).ok_or(NoRoom)?;
+    let mut control = ForestControl::new(rules, words.next_multiple_of(8), groups);
+    let mut roots = Vec::new();
+    for plan in plans.iter().filter(|plan| !plan.is_empty()) {
+        roots.push(control.encode(&read, rules, plan)?);
+    }
+    if roots.len() >= TREES {
+        return Err(NoRoom);
+    }
+    // Then a root's own best rank is the best of all behind it.
+    roots.sort_unstable_by_key(|root| root >> 32);
+    for (tree, root) in roots.into_iter().enumerate() {
+        read.set_root(tree, root);
+        control.count(&read, tree, root, 0);
+    }
+    control.memory.commit_first();
+    Ok((read, control))
+}
+
+impl ForestControl {
+    /// Of nothing, with room for some filters.
+    pub(crate) fn empty(machine: Machine) -> (ForestRead, Self) {
+        let (words, groups) = (FIRST_WORDS, FIRST_GROUPS);
+        // There is always memory for so little, or the allocator ends the program.
+        let read = ForestRead::empty(machine, words, groups).unwrap_or_else(|| ForestRead::none(machine));
+        (read, Self::new(&[], words, groups))
+    }
+
+    fn new(rules: &[Rule], words: usize, groups: usize) -> Self {
+        Self {
+            memory: Memory::new(words, groups),
+            lines: Default::default(),
+            rules: rules.len(),
+            since: 0,
+            order: rules.iter().map(|rule| rule.order + 1).max().unwrap_or(0),
+            walk: Walk::default(),
+            other_walk: Walk::default(),
+        }
+    }
+
+    /// Filters in the forest.
+    pub(crate) fn len(&self) -> usize {
+        self.rules
+    }
+
+    /// The same filters, and one more unless it is `None`, in a forest of their own, planned
+    /// anew. It should cost at most `bound` lines, but may cost more: the caller looks.
+    /// `None` if there can be none.
+    pub(crate) fn rebuilt(
+        &self, read: &ForestRead, more: Option<&Rule>, bound: u32,
+    ) -> Option<(ForestRead, ForestControl)> {
+        let mut rules = self.rules(read);
+        if let Some(rule) = more {
+            let rule = Rule { order: self.order, ..*rule };
+            let gap = rules.partition_point(|other| other.precedence() < rule.precedence());
+            rules.insert(gap, rule);
+        }
+        // Orders that go on for long, or begin anew.
+        if self.order >= super::group::GONE / 2 {
+            rules.iter_mut().zip(0..).for_each(|(rule, order)| rule.order = order);
+        }
+        ForestRead::build(read.machine(), &rules, bound)
+    }
+
+    /// Whether so much was inserted that the forest should be planned anew.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.since >= (self.rules / 2).max(32)
+    }
+
+    /// Octets of groups and nodes that were taken at some time.
+    pub(crate) fn bytes(&self) -> usize {
+        let (groups, words) = self.memory.used();
+        groups * (size_of::<Group>() + size_of::<super::group::Orders>()) + words * 8
+    }
+
+    /// Cache lines that any lookup reads at most: two of the forest itself, then in each
+    /// tree the longest way, and one where equal ranks are told apart by their order.
+    pub(crate) fn cost(&self) -> u32 {
+        self.cost_with(TREES, 0)
+    }
+
+    /// The cost if the farthest new leaf of a tree were `lines` away.
+    pub(super) fn cost_with(&self, tree: usize, lines: u32) -> u32 {
+        let ways = self
+            .lines
+            .iter()
+            .zip(0..)
+            .map(|(ways, at)| if at == tree { ways.most().max(lines) } else { ways.most() });
+        let (sum, trees) = ways.fold((0, 0), |(sum, trees), way| (sum + way, trees + u32::from(way > 0)));
+        2 + sum + if trees > 1 { trees } else { 0 }
+    }
+
+    /// All filters in order of precedence, each once.
+    pub(crate) fn rules(&self, read: &ForestRead) -> Vec<Rule> {
+        let mut rules = Vec::with_capacity(self.rules);
+        for tree in 0..TREES {
+            gather(read, read.root(tree), usize::MAX, &mut rules);
+        }
+        rules.sort_unstable_by_key(Rule::precedence);
+        rules.dedup_by_key(|rule| rule.precedence());
+        rules
+    }
+
+    /// Nodes and leaves of a plan, which no slot leads to yet; the slot that will.
+    pub(super) fn encode(&mut self, read: &ForestRead, rules: &[Rule], plan: &Plan) -> Result<u64, NoRoom> {
+        match plan {
+            _ if plan.is_empty() => Ok(EMPTY),
+            Plan::Leaf(list) => {
+                let rules: Vec<Rule> =
+                    list.iter().filter_map(|&at| rules.get(at as usize)).copied().collect();
+                self.leaf(read, &rules)
+            }
+            Plan::Node { high, mask, children } => {
+                let at = self.memory.node(mask.count_ones()).ok_or(NoRoom)?;
+                read.set_word(at, *mask);
+                let mut best = NONE;
+                for (child, at) in children.iter().zip(at + 1..) {
+                    let slot = self.encode(read, rules, child)?;
+                    read.set_word(at, slot);
+                    best = best.min(slot);
+                }
+                Ok(node_slot(best, at, *high))
+            }
+        }
+    }
+
+    /// A leaf of these rules, in order of precedence; nothing if there are none.
+    pub(super) fn leaf(&mut self, read: &ForestRead, rules: &[Rule]) -> Result<u64, NoRoom> {
+        let Some(first) = rules.first() else { return Ok(EMPTY) };
+        let groups = rules.len().div_ceil(WIDE);
+        let at = self.memory.groups(groups).ok_or(NoRoom)?;
+        read.fill(at, rules);
+        Ok(leaf_slot(first.rank, at, groups))
+    }
+
+    /// Counts the leaves below a slot that stands `above` lines below its root.
+    pub(super) fn count(&mut self, read: &ForestRead, tree: usize, slot: u64, above: u32) {
+        let lines = self.lines.get_mut(tree);
+        let Some(lines) = lines else { return };
+        each_leaf(read, slot, above, &mut |lines_of_leaf| lines.add(lines_of_leaf), &mut |_| ());
+    }
+
+    /// Takes the leaves below a slot out of the count, and retires all that is there.
+    pub(super) fn discard(&mut self, read: &ForestRead, tree: usize, slot: u64, above: u32) {
+        let Self { lines, memory, .. } = self;
+        let Some(lines) = lines.get_mut(tree) else { return };
+        each_leaf(read, slot, above, &mut |at| lines.take(at), &mut |block| memory.retire(block));
+    }
+}
+
+/// Calls `leaf` with the lines of each leaf below a slot, and `block` with each block.
+fn each_leaf(
+    read: &ForestRead, slot: u64, above: u32, leaf: &mut impl FnMut(u32), block: &mut impl FnMut(Block),
+) {
+    match kind(slot) {
+        // A tree without anything costs nothing: its root says so.
+        Kind::Nothing => leaf(above),
+        Kind::Leaf { at, groups } => {
+            leaf(above + groups as u32 * GROUP_LINES);
+            block(Block::Groups { at: at as u32, count: groups as u32 });
+        }
+        Kind::Node { at, .. } => {
+            let bits = read.word(at).count_ones();
+            for child in at + 1..=at + (1 << bits) {
+                each_leaf(read, read.word(child), above + node_lines(bits), leaf, block);
+            }
+            block(Block::Node { at: at as u32, bits });
+        }
+    }
+}
+
+/// Lines of the farthest leaf below a slot that stands `above` lines below its root.
+pub(super) fn deepest(read: &ForestRead, slot: u64, above: u32) -> u32 {
+    let mut most = 0;
+    each_leaf(read, slot, above, &mut |lines| most = most.max(lines), &mut |_| ());
+    most
+}
+
+/// All filters below a slot, leaf by leaf, copies included. False, and not all of them, if
+/// there are more than `limit`.
+pub(super) fn gather(read: &ForestRead, slot: u64, limit: usize, to: &mut Vec<Rule>) -> bool {
+    match kind(slot) {
+        Kind::Nothing => (),
+        Kind::Leaf { at, groups } => {
+            to.extend(read.leaf(at, groups).flat_map(|(group, orders)| group.rules(orders, u32::MAX)));
+        }
+        Kind::Node { at, .. } => {
+            let slots = at + 1..=at + (1 << read.word(at).count_ones());
+            return slots.into_iter().all(|at| gather(read, read.word(at), limit, to));
+        }
+    }
+    to.len() <= limit
+}
+
+/// Rules in the order in which they were given, in order of precedence. Of those that are
+/// the same the first place and the last value stay.
+pub(super) fn in_precedence(mut rules: Vec<Rule>) -> Vec<Rule> {
+    rules.iter_mut().zip(0..).for_each(|(rule, order)| rule.order = order);
+    rules.sort_unstable_by_key(|rule| (rule.rank, rule.value, rule.mask, rule.ranges, rule.order));
+    rules.dedup_by(|later, first| {
+        let same = later.same(first);
+        if same {
+            first.word = later.word;
+        }
+        same
+    });
+    rules.sort_unstable_by_key(Rule::precedence);
+    rules
+}

@@ -1,0 +1,169 @@
+//! An update under way: made in free memory, seen at once or not at all, and the old
+//! memory kept until its readers have passed.
+
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::{Relaxed, Release};
+
+use super::address::Address;
+use super::arena::Block;
+use super::block::{Encoded, UNIT_WORDS, begin};
+use super::chunk::Chunk;
+use super::control::PrefixControl;
+use super::own::{Own, count};
+use super::read::{Head, PrefixRead, SHORT};
+use super::zone::Zone;
+use crate::epoch::Epochs;
+
+/// A block in one of the two memories.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Piece {
+    /// A chunk of this level.
+    Chunk(u8, Block),
+    /// A list of prefixes.
+    List(Block),
+}
+
+impl Piece {
+    fn octets(self) -> usize {
+        match self {
+            Self::Chunk(_, block) => block.size as usize * 32,
+            Self::List(block) => block.size as usize * 8,
+        }
+    }
+}
+
+/// Nothing of it can be seen before `commit`.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    made: Vec<Piece>,
+    replaced: Vec<Piece>,
+    /// Entries of the direct table to be stored.
+    pub(super) entries: Vec<(usize, u32)>,
+}
+
+impl<A: Address> PrefixControl<A> {
+    /// A copy of the chunk at `at` that has another value for what it does not cover.
+    pub(super) fn with_above(
+        &mut self, read: &PrefixRead<A>, at: u32, above: u32, level: usize,
+    ) -> Option<u32> {
+        let mut chunk = read.chunk(at);
+        chunk.above = above;
+        chunk.repaint(&Own::read(&read.own, chunk.own));
+        self.replace(read, at, level);
+        self.make(read, &chunk, level)
+    }
+
+    /// Writes a chunk that nobody can reach yet. `None` if there is no room.
+    pub(super) fn make(&mut self, read: &PrefixRead<A>, chunk: &Chunk, level: usize) -> Option<u32> {
+        let encoded = if A::BITS > SHORT {
+            Encoded::new::<true>(&chunk.slots)
+        } else {
+            Encoded::new::<false>(&chunk.slots)
+        };
+        let block = self.units.take(encoded.units)?;
+        self.change.made.push(Piece::Chunk(level as u8, block));
+        self.count(level, true);
+        let entry = encoded.write(&read.words, self.bias + block.at as usize * UNIT_WORDS);
+        if let Some(head) = read.heads.get(begin(entry) / UNIT_WORDS) {
+            head.store(Head::new(chunk.above, chunk.own, block.size).0, Relaxed);
+        }
+        self.copied += encoded.units as u64 * 32;
+        Some(entry)
+    }
+
+    /// Writes a list of prefixes that nobody can reach yet; 0 if it is empty.
+    pub(super) fn make_own(&mut self, read: &PrefixRead<A>, own: &Own) -> Option<u32> {
+        if own.len() == 0 {
+            return Some(0);
+        }
+        let block = self.lists.take(own.len())?;
+        self.change.made.push(Piece::List(block));
+        own.write(read.own.get(block.at as usize..)?);
+        self.copied += own.len() as u64 * 8;
+        Some(block.at)
+    }
+
+    /// The chunk at `at` is gone once the change is committed.
+    pub(super) fn replace(&mut self, read: &PrefixRead<A>, at: u32, level: usize) {
+        let place = begin(at).saturating_sub(self.bias) / UNIT_WORDS;
+        let block = Block { at: place as u32, size: read.head(at).units() };
+        self.change.replaced.push(Piece::Chunk(level as u8, block));
+    }
+
+    pub(super) fn replace_own(&mut self, read: &PrefixRead<A>, at: u32) {
+        if at != 0 {
+            let size = count(&read.own, at) as u32;
+            self.change.replaced.push(Piece::List(Block { at, size }));
+        }
+    }
+
+    /// Publishes what was made: from here on lookups see it.
+    pub(super) fn commit(&mut self, zone: &Zone, epochs: &mut Epochs) {
+        for (index, entry) in self.change.entries.drain(..) {
+            if let Some(direct) = zone.direct.get(index) {
+                direct.store(entry, Release);
+            }
+        }
+        self.change.made.clear();
+        if self.change.replaced.is_empty() {
+            return;
+        }
+        let epoch = epochs.advance();
+        let at_once = epochs.passed(epoch);
+        let mut replaced = core::mem::take(&mut self.change.replaced);
+        for piece in replaced.drain(..) {
+            if let Piece::Chunk(level, _) = piece {
+                self.count(usize::from(level), false);
+            }
+            if at_once {
+                self.give_back(piece);
+            } else {
+                self.waiting += piece.octets();
+                self.deferred.push_back((epoch, piece));
+            }
+        }
+        self.change.replaced = replaced;
+    }
+
+    /// Forgets what was made.
+    pub(super) fn abort(&mut self) {
+        let mut made = core::mem::take(&mut self.change.made);
+        for piece in made.drain(..) {
+            if let Piece::Chunk(level, _) = piece {
+                self.count(usize::from(level), false);
+            }
+            self.give_back(piece);
+        }
+        self.change.made = made;
+        self.change.replaced.clear();
+        self.change.entries.clear();
+    }
+
+    /// Takes back what readers have passed. Each update does so first.
+    pub fn reclaim(&mut self, epochs: &Epochs) {
+        if self.deferred.is_empty() {
+            return;
+        }
+        let oldest = epochs.oldest();
+        while let Some(&(epoch, piece)) = self.deferred.front()
+            && epoch <= oldest
+        {
+            self.deferred.pop_front();
+            self.waiting -= piece.octets();
+            self.give_back(piece);
+        }
+    }
+
+    fn give_back(&mut self, piece: Piece) {
+        match piece {
+            Piece::Chunk(_, block) => self.units.give_back(block),
+            Piece::List(block) => self.lists.give_back(block),
+        }
+    }
+
+    fn count(&mut self, level: usize, up: bool) {
+        if let Some(count) = self.levels.get_mut(level) {
+            *count = if up { *count + 1 } else { count.saturating_sub(1) };
+        }
+    }
+}

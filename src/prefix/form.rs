@@ -1,0 +1,141 @@
+//! What a table is made for, and why an update was refused.
+
+use super::address::{Address, Prefix};
+use super::chunk::STRIDE;
+
+/// Values are 1 to 2^31 - 1; those below 2^15 take two octets a run, others six.
+pub const MOST_VALUE: u32 = u32::MAX >> 1;
+
+/// The most bits that a direct table stands for: 4 MiB for lookups, 8 for updates.
+pub(super) const MOST_BITS: u32 = 20;
+
+/// The most levels of chunks: 128 bits, 6 at a time.
+pub(super) const LEVELS: usize = 22;
+
+/// Form, size and limits of a table. What is left out follows from the prefixes it is
+/// made of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Form {
+    /// Bits of an address that the direct table stands for, 2 to 20: 12 octets for each
+    /// value of them.
+    pub direct_bits: Option<u32>,
+    /// Top bits of an address that prefixes have in common; 0 to 40. Prefixes without
+    /// them are slower to look up.
+    pub skip: Option<u32>,
+    /// Prefixes to reserve memory for, beyond those that the table is made of.
+    pub spare: usize,
+    /// Octets of removed memory that may wait for readers; by default a 16th of the whole.
+    pub waiting: Option<usize>,
+    /// The most prefixes that are accepted.
+    pub most: usize,
+    /// The most cache lines that a lookup may touch: prefixes of up to
+    /// 20 + 6 * n bits fit within 2 + 3 * n lines.
+    pub bound: u32,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self { direct_bits: None, skip: None, spare: 0, waiting: None, most: usize::MAX, bound: u32::MAX }
+    }
+}
+
+/// Why a prefix was not inserted. The table is as it was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InsertError {
+    /// Values are 1 to [`MOST_VALUE`].
+    #[error("{0} is no value: 1 to 2^31 - 1 are")]
+    Value(u32),
+    /// As many prefixes as it may hold.
+    #[error("the table holds the {0} prefixes it may hold")]
+    Full(usize),
+    /// Lookups would touch more cache lines than they may, whatever form the table had.
+    #[error("lookups would touch {needed} cache lines, {bound} are allowed")]
+    Cost {
+        /// Lines that a lookup of this prefix needs at least.
+        needed: u32,
+        /// Lines that it may touch.
+        bound: u32,
+    },
+    /// See [`UpdateError`]; not of a table with a single owner.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
+}
+
+/// Why an update of a table that has readers was put off. The table is as it was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpdateError {
+    /// Readers still look at as much removed memory as may wait for them.
+    #[error("readers have not passed earlier updates yet")]
+    Busy,
+    /// The memory is used up, or its form does not fit any more: the owner must put a
+    /// [rebuilt](super::PrefixControl::rebuilt) table in the place of this one.
+    #[error("the table must be rebuilt with more room")]
+    RebuildDue,
+    /// The two halves are not of the same table.
+    #[error("read side and control are not of the same table")]
+    NotPaired,
+}
+
+/// Cache lines that a lookup touches at most where there are so many levels of chunks: the
+/// direct entry, two lines of each chunk, the cell of the short prefixes, and, where the
+/// answer may stand further up, a head of each chunk; one more for an entry of the other
+/// zone.
+pub(super) fn lines(levels: u32, zones: u32) -> u32 {
+    let heads = if levels > 1 { levels } else { 0 };
+    1 + zones + 2 * levels + heads
+}
+
+/// Levels of chunks for a prefix of `len` bits where `base` bits stand above them.
+pub(super) fn levels(len: u32, base: u32) -> u32 {
+    len.saturating_sub(base).div_ceil(STRIDE)
+}
+
+/// What a lookup of a prefix costs in the form that suits prefixes of any kind best.
+pub(super) fn least_lines<A: Address>(len: u32) -> u32 {
+    lines(levels(len, MOST_BITS.min(A::BITS - 1)), 1)
+}
+
+pub(super) type Entry<A> = (Prefix<A>, u32);
+
+impl Form {
+    /// The top bits that all longer prefixes have in common, if that saves a level or more.
+    pub(super) fn skip<A: Address>(&self, sorted: &[Entry<A>]) -> u32 {
+        let long = || sorted.iter().map(|entry| entry.0).filter(|prefix| prefix.len() > 8);
+        let common = match (long().next(), long().next_back()) {
+            (Some(first), Some(last)) => first.bits().common(last.bits()),
+            _ => 0,
+        };
+        let shortest = long().map(Prefix::len).min().unwrap_or(1);
+        let common = common.min(shortest - 1);
+        let skip = self.skip.unwrap_or(if common < 8 { 0 } else { common });
+        skip.min(A::BITS - 8).min(40)
+    }
+
+    /// The number of bits from which the prefixes are the fewest chunks away, of those that
+    /// need no more than some 32 octets a prefix.
+    pub(super) fn bits<A: Address>(&self, skip: u32, sorted: &[Entry<A>]) -> u32 {
+        let end = A::BITS - skip - 1;
+        let room = (sorted.len() + self.spare).max(32).ilog2();
+        let most = (room + if room < 16 { 2 } else { 3 }).min(MOST_BITS).min(end);
+        let mut lengths = [0usize; 129];
+        for (prefix, _) in sorted {
+            if let Some(count) = lengths.get_mut(prefix.len() as usize) {
+                *count += 1;
+            }
+        }
+        let cost = |bits: u32| {
+            let chunks = |len: usize| levels(len as u32, skip + bits) as usize;
+            let away: usize = lengths.iter().enumerate().map(|(len, n)| n * chunks(len)).sum();
+            // A bit more is worth a tenth of a chunk once the table leaves the near caches.
+            away * 10 + bits.saturating_sub(16) as usize * sorted.len()
+        };
+        let best = (most.saturating_sub(5).max(2)..=most).min_by_key(|&bits| cost(bits));
+        let longest = lengths.iter().rposition(|count| *count > 0).unwrap_or(0) as u32;
+        let zones = if skip > 0 { 2 } else { 1 };
+        let chosen = self.direct_bits.or(best).unwrap_or(8).clamp(2, MOST_BITS);
+        let within = |bits: &u32| lines(levels(longest, skip + bits), zones) <= self.bound;
+        (chosen..=MOST_BITS).find(within).unwrap_or(MOST_BITS).min(end)
+    }
+}

@@ -1,0 +1,127 @@
+//! Longest prefix match of addresses of any width: IPv4, IPv6, identifiers.
+//!
+//! A multibit trie: a direct table for the first bits, then chunks of six bits each, of
+//! which a lookup touches one cache line.
+//!
+//! - P. Gupta, S. Lin, N. McKeown, "Routing Lookups in Hardware at Memory Access Speeds",
+//!   INFOCOM 1998: the direct table.
+//! - A. Eatherton, G. Varghese, Z. Dittia, "Tree bitmap: hardware/software IP lookups with
+//!   incremental updates", CCR 34(2), 2004; H. Asai, Y. Ohara, "Poptrie: A Compressed Trie
+//!   with Population Count", SIGCOMM 2015: chunks of 64 slots whose runs a bitmap counts.
+//!
+//! Cost: one line of the direct table and one of each chunk on the way (two where a chunk
+//! has many runs and children); an Internet table of IPv4 has a chunk or none on the way,
+//! one of IPv6 two to five. An update copies the chunks on the way and publishes them with
+//! one store; lookups run meanwhile, and each answers as before or as after it. Use it
+//! where prefixes are more than some dozens; below, a scan is as fast and smaller.
+//!
+//! ```
+//! use fastpath::prefix::{Prefix, PrefixTable, PrefixTrie};
+//!
+//! let mut routes = PrefixTrie::<u32>::default();
+//! let prefix = |a: [u8; 4], len| Prefix::new(u32::from_be_bytes(a), len).unwrap();
+//! routes.insert(prefix([10, 0, 0, 0], 8), 1)?;
+//! routes.insert(prefix([10, 1, 0, 0], 16), 2)?;
+//!
+//! let find = |a: [u8; 4]| routes.lookup(u32::from_be_bytes(a)).map(|value| value.get());
+//! assert_eq!(find([10, 1, 2, 3]), Some(2));
+//! assert_eq!(find([10, 2, 2, 3]), Some(1));
+//! assert_eq!(find([11, 2, 2, 3]), None);
+//! assert_eq!(routes.remove(prefix([10, 1, 0, 0], 16)), Some(2));
+//! # Ok::<(), fastpath::prefix::InsertError>(())
+//! ```
+//!
+//! With readers in other threads the table comes in two halves:
+//!
+//! ```
+//! use fastpath::epoch::Epochs;
+//! use fastpath::prefix::{Form, Prefix, PrefixTable, PrefixTrie};
+//!
+//! let form = Form { spare: 1000, ..Form::default() };
+//! let (read, mut control) = PrefixTrie::<u128>::new(form).into_halves();
+//! let mut epochs = Epochs::new(1);
+//! let mut reader = epochs.reader().unwrap();
+//! std::thread::scope(|scope| {
+//!     scope.spawn(|| {
+//!         for _ in 0..100 {
+//!             assert!(matches!(read.lookup(1 << 127).map(|value| value.get()), None | Some(7)));
+//!             reader.quiescent();
+//!         }
+//!     });
+//!     control.insert(&read, &mut epochs, Prefix::new(1 << 127, 64).unwrap(), 7).unwrap();
+//! });
+//! assert_eq!(read.lookup(1 << 127).map(|value| value.get()), Some(7));
+//! ```
+//!
+//! [`Classes`] turns prefixes into a few bits of a ternary key.
+
+mod address;
+mod arena;
+mod batch;
+mod block;
+mod build;
+mod change;
+mod chunk;
+mod classes;
+mod control;
+mod form;
+mod own;
+mod read;
+mod trie;
+mod update;
+mod walk;
+mod zone;
+
+pub use address::{Address, Prefix};
+pub use classes::{Classes, ClassesError, Pattern};
+pub use control::{Octets, PrefixControl};
+pub use form::{Form, InsertError, MOST_VALUE, UpdateError};
+pub use read::PrefixRead;
+pub use trie::PrefixTrie;
+
+use core::num::NonZeroU32;
+
+/// The read side of a longest prefix match.
+///
+/// # Contract
+///
+/// - `lookup(a)` is what is stored with the longest prefix of `a`.
+/// - `lookup_batch` is `lookup` of each address.
+/// - Each answer is that of the table before or after any update that is under way.
+/// - No method allocates, waits or panics.
+pub trait PrefixTable<A> {
+    /// What is stored with the longest prefix of `address`.
+    fn lookup(&self, address: A) -> Option<NonZeroU32>;
+
+    /// Starts fetching the first line that `lookup(address)` will read. A hint.
+    #[inline(always)]
+    fn prefetch(&self, _address: A) {}
+
+    /// `lookup` of each address; stops at the shorter of the two slices.
+    ///
+    /// Groups of 32 are best: one pass for each line that is waited for.
+    #[inline(always)]
+    fn lookup_batch(&self, addresses: &[A], found: &mut [Option<NonZeroU32>])
+    where
+        A: Copy,
+    {
+        for (&address, found) in addresses.iter().zip(found) {
+            *found = self.lookup(address);
+        }
+    }
+}
+
+impl<A: Copy, T: PrefixTable<A> + ?Sized> PrefixTable<A> for &T {
+    #[inline(always)]
+    fn lookup(&self, address: A) -> Option<NonZeroU32> {
+        (**self).lookup(address)
+    }
+    #[inline(always)]
+    fn prefetch(&self, address: A) {
+        (**self).prefetch(address);
+    }
+    #[inline(always)]
+    fn lookup_batch(&self, addresses: &[A], found: &mut [Option<NonZeroU32>]) {
+        (**self).lookup_batch(addresses, found);
+    }
+}

@@ -1,0 +1,8 @@
+//! The prefix engine against plain models: any history, real tables, readers beside a
+//! writer, and its promises on memory and cost.
+
+mod bounds;
+mod classes;
+mod concurrent;
+mod history;
+mod real;
