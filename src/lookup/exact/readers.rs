@@ -1,6 +1,6 @@
 //! Readers beside a writer: that stall, that are anywhere in a lookup, that run.
 
-use super::tests::{Rng, SEED, SLICE, exact, key};
+use super::tests::{Rng, SEED, SLICE, colliding, exact, key};
 use super::*;
 use crate::epoch::Reader;
 use proptest::prelude::*;
@@ -77,6 +77,32 @@ fn a_stalled_reader_makes_insertions_busy_and_changes_nothing() {
     assert_eq!(control.insert(&read, &mut epochs, Rank(7), &exact(next.into()), 1), Ok(None));
     model.insert(next, 1);
     check(&model, &control);
+}
+
+/// Slots that become free while an insertion looks for room are room.
+#[test]
+fn no_rebuild_is_due_while_slots_become_free() {
+    let (mut control, read) = ExactControl::new(SLICE, LookupKey::MAX, 200, SEED);
+    let mut epochs = Epochs::new(1);
+    let values = colliding(&read, 7);
+    let others: Vec<_> = (1 << 100..).take(80).collect();
+    for value in values[..6].iter().chain(&others) {
+        assert_eq!(control.insert(&read, &mut epochs, Rank(0), &exact(*value), 1), Ok(None));
+    }
+    let reader = epochs.reader().unwrap();
+    // More than are freed at once wait before the slot that is wanted.
+    for value in others[..64].iter().chain(&values[..1]) {
+        assert_eq!(control.remove(&read, &mut epochs, Rank(0), &exact(*value)), Some(1));
+    }
+    let seventh = exact(values[6]);
+    assert_eq!(control.insert(&read, &mut epochs, Rank(0), &seventh, 2), Err(ExactError::Busy));
+    drop(reader);
+    // The 65th is the one.
+    assert_eq!(control.insert(&read, &mut epochs, Rank(0), &seventh, 2), Ok(None));
+    assert_eq!(read.lookup(key(values[6])), Some(2));
+    // And without it, none is.
+    let result = control.insert(&read, &mut epochs, Rank(0), &exact(values[0]), 3);
+    assert_eq!(result, Err(ExactError::RebuildDue));
 }
 
 #[test]

@@ -218,7 +218,7 @@ fn a_table_takes_its_capacity_whatever_the_values_are() {
 }
 
 /// Values that stand in the same two buckets as 0 does, found by who knows the seed.
-fn colliding(read: &ExactRead, count: usize) -> Vec<u128> {
+pub(super) fn colliding(read: &ExactRead, count: usize) -> Vec<u128> {
     let (_, buckets) = read.entry(&exact(0)).unwrap();
     (0..).filter(|value| read.entry(&exact(*value)).unwrap().1 == buckets).take(count).collect()
 }
