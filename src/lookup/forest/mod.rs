@@ -167,7 +167,8 @@ impl<V: Word> Forest<V> {
             return Err(TableErrorKind::Full);
         }
         if !self.control.is_stale()
-            && let Inserted::Done(_) = self.control.insert(&self.read, &mut self.epochs, &rule, self.bound)
+            && let Inserted::Done(_) =
+                self.control.insert_new(&self.read, &mut self.epochs, &rule, self.bound)
         {
             return Ok(None);
         }

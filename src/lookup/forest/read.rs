@@ -11,7 +11,8 @@ use core::sync::atomic::{AtomicU64, fence};
 use super::arena::Arena;
 use super::group::{Group, Orders, WIDE};
 use super::rule::Rule;
-use super::simd::{Isa, Machine, prefetch};
+use super::simd::{Isa, Machine};
+use crate::arch::prefetch_line;
 
 /// Roots. The last is always empty, and ends every search.
 pub(super) const TREES: usize = 8;
@@ -268,21 +269,21 @@ impl ForestRead {
     #[inline(always)]
     pub(crate) fn prefetch(&self) {
         let root = self.root(0);
-        if is_node(root) { prefetch(&self.nodes, payload(root), 0) } else { self.prefetch_leaf(root) }
+        if is_node(root) { prefetch_line(&self.nodes, payload(root), 0) } else { self.prefetch_leaf(root) }
     }
 
     /// Starts fetching the five lines of a leaf's first group.
     #[inline(always)]
     pub(super) fn prefetch_leaf(&self, slot: u64) {
         for line in 0..GROUP_LINES as usize {
-            prefetch(&self.groups, leaf_of(slot).0, line);
+            prefetch_line(&self.groups, leaf_of(slot).0, line);
         }
     }
 
     /// Starts fetching the line of a node.
     #[inline(always)]
     pub(super) fn prefetch_node(&self, slot: u64) {
-        prefetch(&self.nodes, payload(slot), 0);
+        prefetch_line(&self.nodes, payload(slot), 0);
     }
 
     /// Writes a leaf that no slot leads to yet.

@@ -124,22 +124,6 @@ impl Machine {
     }
 }
 
-/// Starts fetching line `line` of element `at` of an array, or of whatever is there.
-#[inline(always)]
-pub(super) fn prefetch<T>(from: &[T], at: usize, line: usize) {
-    #[cfg(all(target_arch = "x86_64", target_feature = "sse"))]
-    {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: PREFETCHT0 is a hint: it reads nothing that the program can observe and
-        // does not fault, whatever the address. SSE, its feature, is assumed here.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().wrapping_add(at).cast::<i8>().wrapping_add(64 * line))
-        }
-    }
-    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse")))]
-    let _ = (from, at, line);
-}
-
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use core::arch::x86_64::*;
@@ -170,18 +154,19 @@ mod x86 {
         }
     }
 
+    /// A scan reads `fields` as plain memory. Nobody writes it meanwhile: a writer fills a
+    /// group before it stores, with release, the first slot that leads to it; readers come
+    /// to it by slots only, loaded with acquire; and it is filled anew after all readers
+    /// have passed an epoch that began when no slot led to it any more, or under
+    /// `&mut Forest`. x86 is little-endian: lane i of a field is bits 32 i or 16 i on of its
+    /// words in a row.
     impl Isa for Avx2 {
         #[inline(always)]
         fn scan(self, group: &Group, key: &[u64; 2]) -> u32 {
-            // SAFETY: `self` says that the machine has AVX2. The loads are of the 16 and
-            // 32 octets from words 0, 2, .. 30 of 32 words on, within `fields`, which is
-            // aligned to 64; those of the key are of 2 and 4 octets within its 16,
-            // aligned. Nobody writes `fields` meanwhile: a writer fills a group before it
-            // stores, with release, the first slot that leads to it; readers come to it by
-            // slots only, loaded with acquire; and it is filled anew after all readers
-            // have passed an epoch that began when no slot led to it any more, or under
-            // `&mut Forest`. x86 is little-endian: lane i of a field is bits 32 i or 16 i
-            // on of its words in a row.
+            // SAFETY: `self` says that the machine has AVX2. The loads are of 16 and 32
+            // octets from words 0, 2, .. 30 of 32 words on, within `fields`, which is aligned
+            // to 64 and which nobody writes (see above); those of the key are of 2 and 4
+            // octets within its 16, aligned.
             unsafe {
                 let fields = group.fields.as_ptr().cast::<u64>();
                 // Macros: a closure has no target features, and would be a call.

@@ -219,14 +219,22 @@ fn overflows(entries: usize) -> bool {
 }
 
 impl ForestControl {
-    /// Inserts a filter, or replaces its value, so that no lookup reads more than `bound`
-    /// lines. The rule's order is given here.
-    pub(crate) fn insert(
+    /// Inserts a filter, or replaces its value.
+    #[cfg(test)]
+    pub(super) fn insert(
         &mut self, read: &ForestRead, epochs: &mut Epochs, rule: &Rule, bound: u32,
     ) -> Inserted {
-        if let Some(old) = self.replace(read, rule) {
-            return Inserted::Done(Some(old));
+        match self.replace(read, rule) {
+            Some(old) => Inserted::Done(Some(old)),
+            None => self.insert_new(read, epochs, rule, bound),
         }
+    }
+
+    /// Inserts a filter that is not there, so that no lookup reads more than `bound` lines.
+    /// The rule's order is given here.
+    pub(crate) fn insert_new(
+        &mut self, read: &ForestRead, epochs: &mut Epochs, rule: &Rule, bound: u32,
+    ) -> Inserted {
         if self.order >= GONE - 1 {
             return Inserted::RebuildDue;
         }

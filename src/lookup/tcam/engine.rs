@@ -224,8 +224,10 @@ impl Control {
         upper.or_else(|| self.routes.as_ref()?.get(engine.routes.as_ref()?, rank, filter))
     }
 
-    /// Inserts a filter, or replaces the word of one that is there.
-    pub(super) fn insert(&mut self, engine: &Engine, epochs: &mut Epochs, row: &Row, bound: u32) -> Changed {
+    /// Inserts a filter, or replaces the word of one that is `known` to be there.
+    pub(super) fn insert(
+        &mut self, engine: &Engine, epochs: &mut Epochs, row: &Row, known: bool, bound: u32,
+    ) -> Changed {
         let (rank, filter) = (row.place.rank(), &row.filter);
         let others = OWN_LINES + self.routes_cost(engine);
         if let (Some(control), Some(routes)) = (&mut self.routes, engine.routes.as_deref())
@@ -236,13 +238,13 @@ impl Control {
         match (&mut self.upper, engine.upper.as_deref()) {
             (Some(UpperControl::Forest(control)), Some(Upper::Forest(forest))) => {
                 let rule = Rule::new(rank, filter, row.word);
-                if let Some(old) = control.replace(forest, &rule) {
-                    return Changed::Done(Some(old));
+                if known {
+                    return Changed::Done(control.replace(forest, &rule));
                 }
                 if control.is_stale() {
                     return Changed::RebuildDue;
                 }
-                match control.insert(forest, epochs, &rule, bound.saturating_sub(others)) {
+                match control.insert_new(forest, epochs, &rule, bound.saturating_sub(others)) {
                     Inserted::Done(old) => Changed::Done(old),
                     Inserted::RebuildDue => Changed::RebuildDue,
                     Inserted::Deferred => Changed::Busy,

@@ -181,6 +181,8 @@ pub struct Tcam<V = EgressId> {
     board: Board<Engine>,
     slices: Vec<Slice>,
     config: TcamConfig,
+    /// Filters in use or promised.
+    taken: usize,
     machine: Machine,
     /// Octets of engines that were replaced and may be seen still, the oldest first.
     retired: alloc::collections::VecDeque<usize>,
@@ -215,6 +217,7 @@ impl<V: Word> Tcam<V> {
             board: Board::new(config.slices, config.readers),
             slices: core::iter::repeat_with(Slice::default).take(config.slices).collect(),
             config,
+            taken: 0,
             machine: Machine::detect(),
             retired: alloc::collections::VecDeque::new(),
             values: PhantomData,
@@ -239,11 +242,11 @@ impl<V: Word> Tcam<V> {
     /// [`TcamError::Reserve`], [`TcamError::UnknownSlice`].
     pub fn reserve(&mut self, slice: SliceId, filters: usize) -> Result<(), TcamError> {
         let of = self.slice(slice)?;
-        let left = self.config.filters - (self.taken() - of.filters.max(of.reserved));
+        let left = self.config.filters - (self.taken - of.taken());
         if filters.max(of.filters) > left {
             return Err(TcamError::Reserve { asked: filters, left });
         }
-        self.slice_mut(slice)?.reserved = filters;
+        self.account(slice, |of| of.reserved = filters);
         Ok(())
     }
 
@@ -276,15 +279,16 @@ impl<V: Word> Tcam<V> {
     ) -> Result<Option<V>, TcamError> {
         let slice = filter.filter().slice();
         let of = self.slice(slice)?;
-        let room = of.filters < of.reserved || self.taken() < self.config.filters;
+        let room = of.filters < of.reserved || self.taken < self.config.filters;
         let row = Row { place: Place::new(rank, 0), filter, word: value.word() };
         let bound = self.bound(slice);
         let known = self.get(rank, &filter).map(V::word);
         if known.is_none() && !room {
             return Err(TcamError::Full(slice));
         }
-        let changed =
-            self.change(slice, |control, engine, epochs| control.insert(engine, epochs, &row, bound));
+        let changed = self.change(slice, |control, engine, epochs| {
+            control.insert(engine, epochs, &row, known.is_some(), bound)
+        });
         match changed {
             Changed::Done(_) => {}
             // A small part's own memory is soon used up, and a late reader no reason to
@@ -298,7 +302,7 @@ impl<V: Word> Tcam<V> {
                 self.rebuild(slice, Some(row))?;
             }
         }
-        self.slice_mut(slice)?.changed(usize::from(known.is_none()), 0);
+        self.account(slice, |of| of.changed(of.filters + usize::from(known.is_none())));
         Ok(known.map(V::of))
     }
 
@@ -313,7 +317,7 @@ impl<V: Word> Tcam<V> {
             // the slice is found anew without the filter.
             _ => self.rebuild_without(slice, rank, filter)?,
         };
-        self.slice_mut(slice).ok()?.changed(0, 1);
+        self.account(slice, |of| of.changed(of.filters - 1));
         Some(V::of(old))
     }
 
@@ -329,7 +333,7 @@ impl<V: Word> Tcam<V> {
         &mut self, slice: SliceId, filters: impl IntoIterator<Item = (Rank, RangedFilter, V)>,
     ) -> Result<(), TcamError> {
         let of = self.slice(slice)?;
-        let left = self.config.filters - (self.taken() - of.filters.max(of.reserved));
+        let left = self.config.filters - (self.taken - of.taken());
         let mut rows: Vec<Row> = Vec::new();
         for (order, (rank, filter, value)) in (0..).zip(filters) {
             if filter.filter().slice() != slice {
@@ -343,19 +347,17 @@ impl<V: Word> Tcam<V> {
         }
         let count = rows.len();
         self.publish_all(slice, &rows)?;
-        let of = self.slice_mut(slice)?;
-        of.filters = count;
-        of.changed(0, 0);
+        self.account(slice, |of| of.changed(count));
         Ok(())
     }
 
     /// Removes all filters of `slice`, as [`load`](Self::load) of none.
     pub fn clear(&mut self, slice: SliceId) {
-        if let Ok(of) = self.slice_mut(slice) {
-            (of.control, of.filters) = (Control::default(), 0);
-            of.changed(0, 0);
-            self.replace(slice, None);
-        }
+        self.account(slice, |of| {
+            of.control = Control::default();
+            of.changed(0);
+        });
+        self.replace(slice, None);
     }
 
     /// Filters of `slice`.
@@ -477,9 +479,13 @@ impl<V: Word> Tcam<V> {
         self.deferred()
     }
 
-    /// Filters in use or promised.
-    fn taken(&self) -> usize {
-        self.slices.iter().map(|of| of.filters.max(of.reserved)).sum()
+    /// After a change of a slice's filters or of what it was promised.
+    fn account(&mut self, slice: SliceId, change: impl FnOnce(&mut Slice)) {
+        if let Some(of) = self.slices.get_mut(usize::from(slice.0)) {
+            let before = of.taken();
+            change(of);
+            self.taken = self.taken - before + of.taken();
+        }
     }
 
     fn slice(&self, slice: SliceId) -> Result<&Slice, TcamError> {
@@ -618,9 +624,14 @@ impl<V: Word> Tcam<V> {
 }
 
 impl Slice {
-    /// After an update.
-    fn changed(&mut self, more: usize, fewer: usize) {
-        self.filters = self.filters + more - fewer;
+    /// Filters in use or promised.
+    fn taken(&self) -> usize {
+        self.filters.max(self.reserved)
+    }
+
+    /// After an update that leaves so many filters.
+    fn changed(&mut self, filters: usize) {
+        self.filters = filters;
         // Release: who sees the number sees the update.
         self.generation.store(self.generation.load(Acquire) + 1, Release);
     }
