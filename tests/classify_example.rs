@@ -4,12 +4,14 @@
 #[allow(dead_code)]
 #[path = "../examples/classify/main.rs"]
 mod classify;
+#[path = "support/oracle.rs"]
+mod oracle;
 
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -217,7 +219,7 @@ fn rule_sets_of_others_are_answered_as_a_scan_does() {
     let names = ["acl1", "acl2", "acl3", "acl5", "fw1", "fw2", "fw4", "fw5", "ipc1", "ipc2"];
     let (mut files, mut rules) = (Vec::new(), Vec::new());
     for name in names {
-        let Some(file) = data(&format!("classbench/{name}_1k.rules.xz")) else { return };
+        let Some(file) = oracle::data(&format!("classbench/{name}_1k.rules.xz")) else { return };
         let mut text = String::new();
         let packed = std::io::BufReader::new(fs::File::open(&file).unwrap());
         lzma_rust2::XzReader::new(packed, false).read_to_string(&mut text).unwrap();
@@ -321,7 +323,7 @@ fn routing_tables_of_both_versions_answer_with_the_line_of_the_longest_prefix() 
 #[test]
 fn the_table_of_the_internet_is_answered_as_a_scan_does() {
     let (scratch, mut draw) = (Scratch::new("internet"), Draw(4));
-    let Some(file) = data("fib/internet-prefixes.txt.gz") else { return };
+    let Some(file) = oracle::data("fib/internet-prefixes.txt.gz") else { return };
     let mut text = String::new();
     flate2::read::GzDecoder::new(fs::File::open(&file).unwrap()).read_to_string(&mut text).unwrap();
     let table = prefixes(&text);
@@ -484,16 +486,4 @@ fn without_arguments_it_explains_what_comes_with_it() {
     assert_eq!(report["answers"], serde_json::json!([2, 0, 4, null, 4, 2, 9]));
     assert_eq!(report["slices"][1]["kind"], "routing table");
     assert_eq!(report["bench"]["entries"], 18);
-}
-
-/// A file beside the repository, or `None` and a word about it.
-fn data(path: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(path);
-    if path.exists() {
-        return Some(path);
-    }
-    let required = std::env::var_os("FASTPATH_REQUIRE_ORACLES").is_some_and(|it| it == "1");
-    assert!(!required, "{} is missing", path.display());
-    println!("skipped: {} is missing", path.display());
-    None
 }

@@ -5,10 +5,12 @@
 //! 1 it fails.
 #![cfg(feature = "workloads")]
 
+#[path = "support/oracle.rs"]
+mod oracle;
+
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
 
 use fastpath::id::SliceId;
 use fastpath::workloads::classbench::{self, Protocol, Rule, first_match};
@@ -17,26 +19,14 @@ use fastpath::workloads::ranges::{expansion, filters};
 use fastpath::workloads::routes::{self, Route};
 use fastpath::workloads::trace::{Addresses, Trace};
 
-/// Where the data is, or `None` and a word about it.
-fn data(path: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(path);
-    if path.exists() {
-        return Some(path);
-    }
-    let required = std::env::var_os("FASTPATH_REQUIRE_ORACLES").is_some_and(|it| it == "1");
-    assert!(!required, "{} is missing", path.display());
-    println!("skipped: {} is missing", path.display());
-    None
-}
-
 fn rules(name: &str) -> Option<Vec<Rule>> {
-    let path = data(&format!("classbench/{name}.rules.xz"))?;
+    let path = oracle::data(&format!("classbench/{name}.rules.xz"))?;
     let text = lzma_rust2::XzReader::new(BufReader::new(File::open(path).unwrap()), false);
     Some(classbench::read(BufReader::new(text)).unwrap())
 }
 
 fn internet() -> Option<Vec<Route>> {
-    let path = data("fib/internet-prefixes.txt.gz")?;
+    let path = oracle::data("fib/internet-prefixes.txt.gz")?;
     let text = flate2::read::GzDecoder::new(File::open(path).unwrap());
     Some(routes::read(BufReader::new(text)).unwrap())
 }
@@ -102,7 +92,7 @@ fn every_rule_is_read_as_it_stands() {
     use std::io::BufRead;
     for (name, _) in SETS {
         let Some(rules) = rules(&format!("{name}_10k")) else { return };
-        let path = data(&format!("classbench/{name}_10k.rules.xz")).unwrap();
+        let path = oracle::data(&format!("classbench/{name}_10k.rules.xz")).unwrap();
         let text = lzma_rust2::XzReader::new(BufReader::new(File::open(path).unwrap()), false);
         let lines = BufReader::new(text).lines().map(|line| naive(&line.unwrap()).unwrap());
         assert!(lines.eq(rules.iter().cloned()), "{name}");

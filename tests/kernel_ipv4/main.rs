@@ -15,12 +15,13 @@ mod captures;
 mod corpus;
 mod differences;
 mod kernel;
+#[path = "../support/oracle.rs"]
+mod oracle;
 mod ours;
 mod routes;
 mod tun;
 
 use std::collections::BTreeMap;
-use std::env;
 use std::panic;
 use std::thread;
 
@@ -34,16 +35,9 @@ fn packets_meet_the_fate_that_the_kernel_gives_them() {
     let outcome = thread::spawn(|| kernel::Router::new().map(compare)).join();
     match outcome {
         Ok(Ok(faults)) => assert!(faults.is_empty(), "\n{}", faults.join("\n")),
-        Ok(Err(reason)) => {
-            assert!(!required(), "FASTPATH_REQUIRE_ORACLES: {reason}");
-            println!("SKIP kernel_ipv4: {reason}");
-        }
+        Ok(Err(reason)) => oracle::skip(&format!("kernel_ipv4: {reason}")),
         Err(panic) => panic::resume_unwind(panic),
     }
-}
-
-fn required() -> bool {
-    env::var_os("FASTPATH_REQUIRE_ORACLES").is_some_and(|value| value == "1")
 }
 
 /// Sends all packets both ways, prints the fates, and returns what is wrong.

@@ -5,4 +5,6 @@ mod bounds;
 mod classes;
 mod concurrent;
 mod history;
+#[path = "../support/oracle.rs"]
+mod oracle;
 mod real;

@@ -7,20 +7,13 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::path::Path;
 
 use fastpath::epoch::Epochs;
 use fastpath::prefix::*;
 
 /// The lines of the table, or `None` and a word about it.
 fn lines() -> Option<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/fib/internet-prefixes.txt.gz");
-    let Ok(file) = std::fs::File::open(&path) else {
-        let required = std::env::var_os("FASTPATH_REQUIRE_ORACLES").is_some_and(|it| it == "1");
-        assert!(!required, "{} is missing", path.display());
-        println!("skipped: {} is missing", path.display());
-        return None;
-    };
+    let file = std::fs::File::open(crate::oracle::data("fib/internet-prefixes.txt.gz")?).unwrap();
     let mut text = String::new();
     flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
     Some(text)

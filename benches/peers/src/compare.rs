@@ -1,12 +1,12 @@
 //! All sides in turn, round by round, the packets written while no clock runs.
 
-use std::fmt;
 use std::time::Instant;
 
 use crate::check::same_frames;
 use crate::fused::Fused;
 use crate::ours::Ours;
 use crate::same::Same;
+use crate::times::Times;
 use crate::world::{self, Route, Source};
 
 /// What is compared.
@@ -18,26 +18,6 @@ pub const DESTINATIONS: usize = 1 << 20;
 /// runs as often after each of the others.
 pub const CIRCLES: [[usize; 4]; 6] =
     [[0, 1, 2, 3], [0, 1, 3, 2], [0, 2, 1, 3], [0, 2, 3, 1], [0, 3, 1, 2], [0, 3, 2, 1]];
-
-/// Least and median, in nanoseconds a packet.
-#[derive(Clone, Copy)]
-pub struct Times {
-    pub least: f64,
-    pub median: f64,
-}
-
-impl fmt::Display for Times {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} ({:.2})", self.least, self.median)
-    }
-}
-
-impl Times {
-    fn of(mut rounds: Vec<f64>) -> Self {
-        rounds.sort_by(f64::total_cmp);
-        Self { least: rounds[0], median: rounds[rounds.len() / 2] }
-    }
-}
 
 /// What each side took in each round, in nanoseconds a packet, and in which circle.
 pub struct Rounds(Vec<(usize, [f64; 4])>);

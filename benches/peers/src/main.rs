@@ -10,6 +10,7 @@ mod compare;
 mod fused;
 mod ours;
 mod same;
+mod times;
 #[path = "../../world/mod.rs"]
 mod world;
 
@@ -19,10 +20,11 @@ use std::io::{BufReader, Read as _};
 use fastpath::key::LookupKey;
 use fastpath::workloads::routes;
 
-use compare::{CIRCLES, SIDES, Times};
+use compare::{CIRCLES, SIDES};
 use fused::Fused;
 use ours::Ours;
 use same::Same;
+use times::Times;
 use world::{Buffer, HEADER, QUEUES, Route, SMALLEST, Source, VECTOR};
 
 /// The last route of the file that is used.
@@ -157,7 +159,7 @@ fn main() {
                 format!("{least:.2} ({median:.2})")
             });
             println!(
-                "| {} | {megabytes} MB | {c} | {ahead} | {same} | {ours} | {one} | {two} | {three} |",
+                "| {} | {megabytes} MB | {c:.2} | {ahead:.2} | {same:.2} | {ours:.2} | {one} | {two} | {three} |",
                 routes.len()
             );
         }

@@ -10,9 +10,10 @@ use fastpath::workloads::routes;
 
 use crate::crates::{self, Address};
 use crate::dpdk;
-use crate::ours::{self, Scan, Table, TableUpdates, Trie, TrieUpdates};
-use crate::rounds::{self, Times};
+use crate::ours::{self, TableUpdates, Trie, TrieUpdates};
+use crate::rounds;
 use crate::side::{BATCH, Both, Built, Changing, Packet, Route, Side};
+use crate::times::Times;
 use crate::{traces, updates};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
@@ -75,11 +76,11 @@ impl Run {
             return;
         }
         let slices = ours::rules(sets);
-        let mut table = Table::new(&slices);
-        let (engines, lines) = table.plans(sets.len());
-        let traces = traces::packets(sets, &table, PACKETS);
+        let (tcam, mut table) = ours::tcam(&slices);
+        let (engines, lines) = ours::plans(&tcam, sets.len());
+        let traces = traces::packets(sets, &tcam, PACKETS);
         let filters: usize = sets.iter().flat_map(|rules| rules.iter()).map(expansion).sum();
-        let mut scan = (sets.len() == 1 && filters <= FEW).then(|| Scan::new(&slices));
+        let mut scan = (sets.len() == 1 && filters <= FEW).then(|| ours::scan(&slices));
         let mut others: Vec<_> = dpdk::acl(sets, false).into_iter().collect();
         if sets.len() > 1 {
             others.extend(dpdk::acl(sets, true));
@@ -108,8 +109,8 @@ impl Run {
             return;
         }
         let slices = ours::routes(routes);
-        let mut table = Table::new(&slices);
-        let (engines, lines) = table.plans(1);
+        let (tcam, mut table) = ours::tcam(&slices);
+        let (engines, lines) = ours::plans(&tcam, 1);
         let about = format!("{engines}, {lines} lines at most");
         let others = [dpdk::fib(routes), dpdk::lpm(routes)].into_iter().flatten().collect();
         let changing = |keys: &[u32]| -> Vec<Box<dyn Changing>> {

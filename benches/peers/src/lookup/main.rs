@@ -24,6 +24,8 @@ mod memory;
 mod ours;
 mod rounds;
 mod side;
+#[path = "../times.rs"]
+mod times;
 mod traces;
 mod updates;
 

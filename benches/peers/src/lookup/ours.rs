@@ -62,101 +62,69 @@ pub fn routes(routes: &[Route<u32>]) -> Vec<Vec<Entry>> {
     vec![routes.iter().map(of).collect()]
 }
 
-/// [`Tcam`], read as a core that forwards reads it.
-pub struct Table {
-    pub tcam: Tcam<u32>,
-    reader: TcamReader<u32>,
+/// A ternary table, read as a core that forwards reads it.
+pub struct Table<T> {
+    name: &'static str,
+    table: T,
     built: Built,
     keys: Vec<TableKey>,
     found: Vec<Option<u32>>,
 }
 
-impl Table {
-    pub fn new(slices: &[Vec<Entry>]) -> Self {
-        let filters = slices.iter().map(Vec::len).sum();
-        let make = || {
-            let config = TcamConfig { filters, slices: slices.len(), readers: 2, ..TcamConfig::default() };
-            let mut tcam = Tcam::new(config);
-            for (entries, slice) in slices.iter().zip(0..) {
-                tcam.load(SliceId(slice), entries.iter().copied()).unwrap();
-            }
-            tcam
-        };
-        let (tcam, mut built) = build(make);
-        built.said = Some(tcam.octets());
-        Self { reader: tcam.reader().unwrap(), tcam, built, keys: Vec::new(), found: Vec::new() }
-    }
-
-    /// The engines of its slices, and the most lines that a lookup touches.
-    pub fn plans(&self, slices: usize) -> (String, u32) {
-        let plans: Vec<_> =
-            (0..slices as u16).filter_map(|slice| self.tcam.plan(SliceId(slice)).ok()).collect();
-        let engines = |plan: &fastpath::lookup::Plan| {
-            let engines = [plan.upper, plan.routes.then_some("routes")];
-            engines.into_iter().flatten().collect::<Vec<_>>().join(" and ")
-        };
-        let mut names: Vec<_> = plans.iter().map(engines).collect();
-        names.sort_unstable();
-        names.dedup();
-        (names.join(", "), plans.iter().map(|plan| plan.lines).max().unwrap_or(0))
+impl<T> Table<T> {
+    fn new(name: &'static str, (table, built): (T, Built)) -> Self {
+        Self { name, table, built, keys: Vec::new(), found: Vec::new() }
     }
 }
 
-impl<K: Key> Side<K> for Table {
-    fn name(&self) -> &str {
-        "fastpath"
-    }
-    fn built(&self) -> Built {
-        self.built
-    }
-    fn take(&mut self, keys: &[K]) {
-        self.keys = keys.iter().map(|key| key.table_key()).collect();
-        self.found = vec![None; keys.len()];
-    }
-    fn run(&mut self, keys: Range<usize>, batch: usize) {
-        let found = self.found[keys.clone()].chunks_mut(BATCH);
-        for (keys, found) in self.keys[keys].chunks(BATCH).zip(found) {
-            match batch {
-                1 => keys.iter().zip(found).for_each(|(&key, found)| *found = self.reader.lookup(key)),
-                _ => self.reader.lookup_batch(keys, found),
-            }
-            self.reader.quiescent();
+/// A [`Tcam`] and who reads it.
+pub fn tcam(slices: &[Vec<Entry>]) -> (Tcam<u32>, Table<TcamReader<u32>>) {
+    let filters = slices.iter().map(Vec::len).sum();
+    let (tcam, mut built) = build(|| {
+        let config = TcamConfig { filters, slices: slices.len(), readers: 2, ..TcamConfig::default() };
+        let mut tcam = Tcam::new(config);
+        for (entries, slice) in slices.iter().zip(0..) {
+            tcam.load(SliceId(slice), entries.iter().copied()).unwrap();
         }
-    }
-    fn touch(&self, keys: Range<usize>) {
-        black_box(self.keys[keys].iter().map(|key| key.bits() as u8).max());
-    }
-    fn answers(&self) -> Vec<u32> {
-        self.found.iter().map(|found| found.unwrap_or(0)).collect()
-    }
+        tcam
+    });
+    built.said = Some(tcam.octets());
+    let reader = tcam.reader().unwrap();
+    (tcam, Table::new("fastpath", (reader, built)))
+}
+
+/// The engines of so many slices, and the most lines that a lookup touches.
+pub fn plans(tcam: &Tcam<u32>, slices: usize) -> (String, u32) {
+    let plans: Vec<_> = (0..slices as u16).filter_map(|slice| tcam.plan(SliceId(slice)).ok()).collect();
+    let engines = |plan: &fastpath::lookup::Plan| {
+        let engines = [plan.upper, plan.routes.then_some("routes")];
+        engines.into_iter().flatten().collect::<Vec<_>>().join(" and ")
+    };
+    let mut names: Vec<_> = plans.iter().map(engines).collect();
+    names.sort_unstable();
+    names.dedup();
+    (names.join(", "), plans.iter().map(|plan| plan.lines).max().unwrap_or(0))
 }
 
 /// [`LinearTcam`]: a scan.
-pub struct Scan {
-    scan: LinearTcam<Box<[Option<Row<u32>>]>>,
-    built: Built,
-    keys: Vec<TableKey>,
-    found: Vec<Option<u32>>,
+pub type Scan = Table<LinearTcam<Box<[Option<Row<u32>>]>>>;
+
+pub fn scan(slices: &[Vec<Entry>]) -> Scan {
+    let filters: Vec<_> =
+        slices.iter().flatten().flat_map(|entry| entry.1.expand().map(move |f| (entry, f))).collect();
+    let scan = build(|| {
+        let mut scan = LinearTcam::new(vec![None; filters.len()].into());
+        for ((rank, _, value), filter) in &filters {
+            scan.insert(*rank, *filter, *value).unwrap();
+        }
+        scan
+    });
+    Table::new("fastpath's LinearTcam", scan)
 }
 
-impl Scan {
-    pub fn new(slices: &[Vec<Entry>]) -> Self {
-        let filters: Vec<_> =
-            slices.iter().flatten().flat_map(|entry| entry.1.expand().map(move |f| (entry, f))).collect();
-        let (scan, built) = build(|| {
-            let mut scan = LinearTcam::new(vec![None; filters.len()].into());
-            for ((rank, _, value), filter) in &filters {
-                scan.insert(*rank, *filter, *value).unwrap();
-            }
-            scan
-        });
-        Self { scan, built, keys: Vec::new(), found: Vec::new() }
-    }
-}
-
-impl<K: Key> Side<K> for Scan {
+impl<T: TernaryTable<Value = u32>, K: Key> Side<K> for Table<T> {
     fn name(&self) -> &str {
-        "fastpath's LinearTcam"
+        self.name
     }
     fn built(&self) -> Built {
         self.built
@@ -169,9 +137,10 @@ impl<K: Key> Side<K> for Scan {
         let found = self.found[keys.clone()].chunks_mut(BATCH);
         for (keys, found) in self.keys[keys].chunks(BATCH).zip(found) {
             match batch {
-                1 => keys.iter().zip(found).for_each(|(&key, found)| *found = self.scan.lookup(key)),
-                _ => self.scan.lookup_batch(keys, found),
+                1 => keys.iter().zip(found).for_each(|(&key, found)| *found = self.table.lookup(key)),
+                _ => self.table.lookup_batch(keys, found),
             }
+            self.table.quiescent();
         }
     }
     fn touch(&self, keys: Range<usize>) {
@@ -266,7 +235,7 @@ pub struct TableUpdates {
 impl TableUpdates {
     pub fn new<K: Key>(slices: &[Vec<Entry>], keys: Option<&[K]>) -> Self {
         let keys = keys.map(|keys| keys.iter().map(|key| key.table_key()).collect());
-        Self { tcam: Table::new(slices).tcam, entries: slices.concat(), keys }
+        Self { tcam: tcam(slices).0, entries: slices.concat(), keys }
     }
 }
 

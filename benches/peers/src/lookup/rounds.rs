@@ -1,9 +1,9 @@
 //! All sides in turn, round by round.
 
-use std::fmt;
 use std::hint::black_box;
 
 use crate::side::{BATCH, Side, time};
+use crate::times::Times;
 
 /// Keys that are timed together.
 const PART: usize = 32 * BATCH;
@@ -13,26 +13,6 @@ const FLUSH: usize = 64 << 20;
 
 /// Cold batches in each round.
 const COLD: usize = 8;
-
-/// Least and median, in nanoseconds.
-#[derive(Clone, Copy)]
-pub struct Times {
-    pub least: f64,
-    pub median: f64,
-}
-
-impl fmt::Display for Times {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.1} ({:.1})", self.least, self.median)
-    }
-}
-
-impl Times {
-    pub fn of(mut times: Vec<f64>) -> Self {
-        times.sort_by(f64::total_cmp);
-        Self { least: times[0], median: times[times.len() / 2] }
-    }
-}
 
 /// All sides must find the same for every key, one by one and in batches; returns that.
 pub fn same<K>(sides: &mut [&mut dyn Side<K>], keys: &[K], what: &str) -> Vec<u32> {

@@ -1,11 +1,12 @@
 //! The keys.
 
+use fastpath::lookup::Tcam;
 use fastpath::workloads::classbench::Rule;
 use fastpath::workloads::trace::{Addresses, Trace};
 use fastpath::workloads::traffic::{Uniform, Zipf};
 use fastpath::workloads::{Address, Prefix};
 
-use crate::ours::{Key, Table};
+use crate::ours::Key;
 use crate::side::{Packet, Route};
 
 /// Exponent of Zipf's law.
@@ -15,7 +16,7 @@ const S: f64 = 1.1;
 const COSTLY: [usize; 2] = [256, 4096];
 
 /// Traces of `count` keys for rule sets, the n-th of which is slice n.
-pub fn packets(sets: &[&[Rule]], ours: &Table, count: usize) -> Vec<(&'static str, Vec<Packet>)> {
+pub fn packets(sets: &[&[Rule]], ours: &Tcam<u32>, count: usize) -> Vec<(&'static str, Vec<Packet>)> {
     let slices = || Uniform::new(sets.len(), 1).unwrap();
     let mix = |mut traces: Vec<Trace<'_>>, count: usize| -> Vec<Packet> {
         slices().take(count).map(|slice| (slice as u16, traces[slice].next().unwrap())).collect()
@@ -26,7 +27,7 @@ pub fn packets(sets: &[&[Rule]], ours: &Table, count: usize) -> Vec<(&'static st
     let [worst, sample] = COSTLY;
     let mut drawn = mix(uniform(5), sample * 3 / 4);
     drawn.extend(mix(space(6), sample / 4));
-    drawn.sort_by_cached_key(|key| std::cmp::Reverse(ours.tcam.explain(key.table_key()).lines));
+    drawn.sort_by_cached_key(|key| std::cmp::Reverse(ours.explain(key.table_key()).lines));
     let costly = repeated(&drawn[..worst], count);
     vec![
         ("uniform", mix(uniform(2), count)),
