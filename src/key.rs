@@ -60,6 +60,13 @@ impl TableKey {
         SliceId(((self.0 >> 64) as u64 >> 48) as u16)
     }
 
+    /// Key and slice, where they stand.
+    #[cfg(feature = "alloc")]
+    #[inline(always)]
+    pub(crate) const fn as_bits(&self) -> &u128 {
+        &self.0
+    }
+
     /// The key without its slice.
     #[inline(always)]
     pub const fn key(self) -> LookupKey {

@@ -13,7 +13,7 @@ use core::ptr::NonNull;
 use core::slice;
 use core::sync::atomic::AtomicU64;
 
-use super::group::{Group, Orders};
+use super::row::Row;
 
 /// What may be made of zeroes.
 ///
@@ -24,10 +24,8 @@ pub(super) unsafe trait Zeroes {}
 
 // SAFETY: an integer.
 unsafe impl Zeroes for AtomicU64 {}
-// SAFETY: arrays of integers.
-unsafe impl Zeroes for Group {}
-// SAFETY: an array of integers.
-unsafe impl Zeroes for Orders {}
+// SAFETY: integers.
+unsafe impl Zeroes for Row {}
 
 /// A boxed slice that is aligned to 64.
 ///
@@ -116,10 +114,10 @@ mod tests {
             assert!(arena.len() == len && arena.iter().all(|word| word.load(Relaxed) == 0));
             assert_eq!(arena.as_ptr().addr() % LINE, 0);
             arena[len - 1].store(9, Relaxed);
-            let groups = Arena::<Group>::new(len).unwrap();
-            assert_eq!((groups.len(), groups.as_ptr().addr() % LINE), (len, 0));
+            let rows = Arena::<Row>::new(len).unwrap();
+            assert_eq!((rows.len(), rows.as_ptr().addr() % LINE), (len, 0));
         }
-        assert!(Arena::<Group>::new(0).unwrap().is_empty() && Arena::<Group>::EMPTY.is_empty());
-        assert!(Arena::<Orders>::new(usize::MAX / 8).is_none());
+        assert!(Arena::<Row>::new(0).unwrap().is_empty() && Arena::<Row>::EMPTY.is_empty());
+        assert!(Arena::<Row>::new(usize::MAX / 8).is_none());
     }
 }

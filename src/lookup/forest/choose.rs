@@ -23,8 +23,11 @@ const TRIES: [(f32, f32, usize); 7] = [
 /// Keys to try a forest with.
 const KEYS: usize = 1024;
 
-/// What a group costs in a list, beside one that waves come to.
-const LISTED: f32 = 0.3;
+/// What a block and a candidate cost, in nodes; and what a list costs, of what its blocks and
+/// candidates would if waves came to them.
+const BLOCK: f32 = 1.5;
+const ROW: f32 = 0.5;
+const LISTED: f32 = 0.6;
 
 impl ForestRead {
     /// The best forest for rules in order of precedence, no two of which have the same
@@ -55,9 +58,10 @@ fn build(machine: Machine, rules: &[Rule], bound: u32) -> Option<(ForestRead, Fo
         }
         let plans = forest(Config { eject_root, eject_deep, list, ..Config::DEFAULT }, rules);
         let Ok((read, control)) = plant(machine, rules, &plans) else { continue };
-        let steps = keys.iter().map(|&key| read.touched(key)).map(|touched| touched.nodes + touched.groups);
-        let steps = steps.sum::<u32>() as f32 / keys.len().max(1) as f32;
-        let steps = if read.list().is_some() { LISTED * steps } else { steps };
+        let touched = keys.iter().map(|&key| read.touched(key));
+        let steps = touched.map(|of| of.nodes as f32 + BLOCK * of.blocks as f32 + ROW * of.rows as f32);
+        let steps = steps.sum::<f32>() / keys.len().max(1) as f32;
+        let steps = if read.is_list() { LISTED * steps } else { steps };
         // Steps a key, and a little for what an adversary finds.
         let cost = control.cost();
         let cost = steps + 0.01 * cost as f32 + if cost > bound { 100.0 + cost as f32 } else { 0.0 };

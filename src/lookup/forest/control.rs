@@ -2,12 +2,11 @@
 
 use alloc::vec::Vec;
 
-use super::group::{Group, WIDE};
-use super::memory::{Block, MOST_GROUPS, Memory};
+use super::block::{self, WIDE, WORDS};
+use super::memory::{MOST_BLOCKS, Memory, Piece};
 use super::plan::Plan;
-use super::read::{
-    EMPTY, ForestRead, GROUP_LINES, Kind, NONE, TREES, kind, leaf_slot, node_lines, node_slot,
-};
+use super::read::{EMPTY, ForestRead, Kind, TREES, kind, leaf_slot, node_lines, node_slot};
+use super::row::Row;
 use super::rule::Rule;
 use super::simd::Machine;
 use super::update::Walk;
@@ -21,8 +20,6 @@ pub(crate) struct ForestControl {
     pub(super) rules: usize,
     /// Inserted since the forest was built.
     pub(super) since: usize,
-    /// Of the next filter.
-    pub(super) order: u32,
     pub(super) walk: Walk,
     pub(super) other_walk: Walk,
 }
@@ -63,8 +60,8 @@ impl Lines {
 }
 
 /// Room of a forest of nothing.
-const FIRST_WORDS: usize = 512;
-const FIRST_GROUPS: usize = 64;
+const FIRST_WORDS: usize = 1024;
+const FIRST_ROWS: usize = 64;
 
 /// Too much for what a forest can name, or for the memory that it has.
 #[derive(Debug)]
@@ -76,16 +73,17 @@ pub(super) fn plant(
     machine: Machine, rules: &[Rule], plans: &[Plan],
 ) -> Result<(ForestRead, ForestControl), NoRoom> {
     let sizes = plans.iter().map(Plan::size);
-    let (words, groups, longest) = sizes.fold((0, 0, 0), |a, b| (a.0 + b.0, a.1 + b.1, a.2.max(b.2)));
-    let (words, groups) = (2 * words + FIRST_WORDS, 2 * groups + FIRST_GROUPS);
-    if longest > MOST_GROUPS || words >= 1 << 30 || groups >= 1 << 24 {
+    let (words, longest) = sizes.fold((0, 0), |a, b| (a.0 + b.0, a.1.max(b.1)));
+    let (words, rows) = (2 * words + FIRST_WORDS, 2 * rules.len() + FIRST_ROWS);
+    if longest > MOST_BLOCKS || words >= 1 << 30 || rows >= 1 << 24 {
         return Err(NoRoom);
     }
-    let read = ForestRead::empty(machine, words, groups).ok_or(NoRoom)?;
-    let mut control = ForestControl::new(rules, words.next_multiple_of(8), groups);
+    let read = ForestRead::empty(machine, words, rows).ok_or(NoRoom)?;
+    let mut control = ForestControl::new(rules.len(), words, rows);
+    let rules = rules.iter().map(|rule| control.place(&read, rule)).collect::<Result<Vec<_>, _>>()?;
     let mut roots = Vec::new();
     for plan in plans.iter().filter(|plan| !plan.is_empty()) {
-        roots.push(control.encode(&read, rules, plan)?);
+        roots.push(control.encode(&read, &rules, plan)?);
     }
     if roots.len() >= TREES {
         return Err(NoRoom);
@@ -103,19 +101,18 @@ pub(super) fn plant(
 impl ForestControl {
     /// Of nothing, with room for some filters.
     pub(crate) fn empty(machine: Machine) -> (ForestRead, Self) {
-        let (words, groups) = (FIRST_WORDS, FIRST_GROUPS);
+        let (words, rows) = (FIRST_WORDS, FIRST_ROWS);
         // There is always memory for so little, or the allocator ends the program.
-        let read = ForestRead::empty(machine, words, groups).unwrap_or_else(|| ForestRead::none(machine));
-        (read, Self::new(&[], words, groups))
+        let read = ForestRead::empty(machine, words, rows).unwrap_or_else(|| ForestRead::none(machine));
+        (read, Self::new(0, words, rows))
     }
 
-    fn new(rules: &[Rule], words: usize, groups: usize) -> Self {
+    fn new(rules: usize, words: usize, rows: usize) -> Self {
         Self {
-            memory: Memory::new(words, groups),
+            memory: Memory::new(words, rows),
             lines: Default::default(),
-            rules: rules.len(),
+            rules,
             since: 0,
-            order: rules.iter().map(|rule| rule.order + 1).max().unwrap_or(0),
             walk: Walk::default(),
             other_walk: Walk::default(),
         }
@@ -134,13 +131,8 @@ impl ForestControl {
     ) -> Option<(ForestRead, ForestControl)> {
         let mut rules = self.rules(read);
         if let Some(rule) = more {
-            let rule = Rule { order: self.order, ..*rule };
-            let gap = rules.partition_point(|other| other.precedence() < rule.precedence());
-            rules.insert(gap, rule);
-        }
-        // Orders that go on for long, or begin anew.
-        if self.order >= super::group::GONE / 2 {
-            rules.iter_mut().zip(0..).for_each(|(rule, order)| rule.order = order);
+            let gap = rules.partition_point(|other| other.rank <= rule.rank);
+            rules.insert(gap, *rule);
         }
         ForestRead::build(read.machine(), &rules, bound)
     }
@@ -150,14 +142,14 @@ impl ForestControl {
         self.since >= (self.rules / 2).max(32)
     }
 
-    /// Octets of groups and nodes that were taken at some time.
+    /// Octets of words and rows that were taken at some time.
     pub(crate) fn bytes(&self) -> usize {
-        let (groups, words) = self.memory.used();
-        groups * (size_of::<Group>() + size_of::<super::group::Orders>()) + words * 8
+        let (words, rows) = self.memory.used();
+        rows * size_of::<Row>() + words * 8
     }
 
-    /// Cache lines that any lookup reads at most: two of the forest itself, then in each
-    /// tree the longest way, and one where equal ranks are told apart by their order.
+    /// Cache lines that any lookup reads at most: two of the forest itself, and in each
+    /// tree the longest way.
     pub(crate) fn cost(&self) -> u32 {
         self.cost_with(TREES, 0)
     }
@@ -169,8 +161,7 @@ impl ForestControl {
             .iter()
             .zip(0..)
             .map(|(ways, at)| if at == tree { ways.most().max(lines) } else { ways.most() });
-        let (sum, trees) = ways.fold((0, 0), |(sum, trees), way| (sum + way, trees + u32::from(way > 0)));
-        2 + sum + if trees > 1 { trees } else { 0 }
+        2 + ways.sum::<u32>()
     }
 
     /// All filters in order of precedence, each once.
@@ -179,9 +170,16 @@ impl ForestControl {
         for tree in 0..TREES {
             gather(read, read.root(tree), usize::MAX, &mut rules);
         }
-        rules.sort_unstable_by_key(Rule::precedence);
-        rules.dedup_by_key(|rule| rule.precedence());
+        distinct(&mut rules);
         rules
+    }
+
+    /// A row for a rule, which no slot leads to yet: the order is the row's.
+    pub(super) fn place(&mut self, read: &ForestRead, rule: &Rule) -> Result<Rule, NoRoom> {
+        let order = self.memory.row().ok_or(NoRoom)?;
+        let rule = Rule { order, ..*rule };
+        read.rows.get(order as usize).ok_or(NoRoom)?.set(&rule);
+        Ok(rule)
     }
 
     /// Nodes and leaves of a plan, which no slot leads to yet; the slot that will.
@@ -191,12 +189,12 @@ impl ForestControl {
             Plan::Leaf(list) => {
                 let rules: Vec<Rule> =
                     list.iter().filter_map(|&at| rules.get(at as usize)).copied().collect();
-                self.leaf(read, &rules)
+                self.leaf(read, &rules, EMPTY)
             }
             Plan::Node { high, mask, children } => {
                 let at = self.memory.node(mask.count_ones()).ok_or(NoRoom)?;
                 read.set_word(at, *mask);
-                let mut best = NONE;
+                let mut best = EMPTY - 1;
                 for (child, at) in children.iter().zip(at + 1..) {
                     let slot = self.encode(read, rules, child)?;
                     read.set_word(at, slot);
@@ -207,13 +205,17 @@ impl ForestControl {
         }
     }
 
-    /// A leaf of these rules, in order of precedence; nothing if there are none.
-    pub(super) fn leaf(&mut self, read: &ForestRead, rules: &[Rule]) -> Result<u64, NoRoom> {
+    /// A leaf of these filters, in order of precedence; nothing if there are none. It takes
+    /// signatures of the leaf of slot `like` that will do.
+    pub(super) fn leaf(&mut self, read: &ForestRead, rules: &[Rule], like: u64) -> Result<u64, NoRoom> {
         let Some(first) = rules.first() else { return Ok(EMPTY) };
-        let groups = rules.len().div_ceil(WIDE);
-        let at = self.memory.groups(groups).ok_or(NoRoom)?;
-        read.fill(at, rules);
-        Ok(leaf_slot(first.rank, at, groups))
+        let blocks = rules.len().div_ceil(WIDE);
+        let at = self.memory.leaf(blocks).ok_or(NoRoom)?;
+        let mut like = read.leaf(like).map(|block| block.signature());
+        for (number, chunk) in rules.chunks(WIDE).enumerate() {
+            read.block(at + number * WORDS).ok_or(NoRoom)?.fill(chunk, blocks - 1 - number, like.next());
+        }
+        Ok(leaf_slot(first.rank, at))
     }
 
     /// Counts the leaves below a slot that stands `above` lines below its root.
@@ -227,27 +229,29 @@ impl ForestControl {
     pub(super) fn discard(&mut self, read: &ForestRead, tree: usize, slot: u64, above: u32) {
         let Self { lines, memory, .. } = self;
         let Some(lines) = lines.get_mut(tree) else { return };
-        each_leaf(read, slot, above, &mut |at| lines.take(at), &mut |block| memory.retire(block));
+        each_leaf(read, slot, above, &mut |at| lines.take(at), &mut |piece| memory.retire(piece));
     }
 }
 
-/// Calls `leaf` with the lines of each leaf below a slot, and `block` with each block.
+/// Calls `leaf` with the lines of each leaf below a slot, and `piece` with all that is there.
 fn each_leaf(
-    read: &ForestRead, slot: u64, above: u32, leaf: &mut impl FnMut(u32), block: &mut impl FnMut(Block),
+    read: &ForestRead, slot: u64, above: u32, leaf: &mut impl FnMut(u32), piece: &mut impl FnMut(Piece),
 ) {
     match kind(slot) {
         // A tree without anything costs nothing: its root says so.
         Kind::Nothing => leaf(above),
-        Kind::Leaf { at, groups } => {
-            leaf(above + groups as u32 * GROUP_LINES);
-            block(Block::Groups { at: at as u32, count: groups as u32 });
+        Kind::Leaf { at } => {
+            let blocks = read.leaf(slot);
+            let lines = blocks.clone().map(|block| block::LINES + block.most_candidates()).sum::<u32>();
+            leaf(above + lines);
+            piece(Piece::Leaf { at: at as u32, blocks: blocks.count() as u32 });
         }
         Kind::Node { at, .. } => {
             let bits = read.word(at).count_ones();
             for child in at + 1..=at + (1 << bits) {
-                each_leaf(read, read.word(child), above + node_lines(bits), leaf, block);
+                each_leaf(read, read.word(child), above + node_lines(bits), leaf, piece);
             }
-            block(Block::Node { at: at as u32, bits });
+            piece(Piece::Node { at: at as u32, bits });
         }
     }
 }
@@ -264,8 +268,8 @@ pub(super) fn deepest(read: &ForestRead, slot: u64, above: u32) -> u32 {
 pub(super) fn gather(read: &ForestRead, slot: u64, limit: usize, to: &mut Vec<Rule>) -> bool {
     match kind(slot) {
         Kind::Nothing => (),
-        Kind::Leaf { at, groups } => {
-            to.extend(read.leaf(at, groups).flat_map(|(group, orders)| group.rules(orders, u32::MAX)));
+        Kind::Leaf { .. } => {
+            to.extend(read.rows_of(slot).filter_map(|row| read.rows.get(row)?.rule()));
         }
         Kind::Node { at, .. } => {
             let slots = at + 1..=at + (1 << read.word(at).count_ones());
@@ -273,6 +277,12 @@ pub(super) fn gather(read: &ForestRead, slot: u64, limit: usize, to: &mut Vec<Ru
         }
     }
     to.len() <= limit
+}
+
+/// Puts filters in order of precedence, each once.
+pub(super) fn distinct(rules: &mut Vec<Rule>) {
+    rules.sort_unstable_by_key(Rule::precedence);
+    rules.dedup_by_key(|rule| rule.precedence());
 }
 
 /// Rules in the order in which they were given, in order of precedence. Of those that are

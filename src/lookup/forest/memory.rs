@@ -1,19 +1,30 @@
-//! Which groups and nodes are free, and which will be when readers have left them.
+//! Which words are free, and which will be when readers have left them; and which rows were
+//! never taken: their numbers are the order in which filters came, and none is used twice.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use super::block::WORDS;
 use super::plan::MOST_BITS;
+use super::read::NOTHING;
+use super::row::NOBODY;
 use crate::epoch::{Epoch, Epochs};
 
-/// Most groups of a leaf: what a slot can say.
-pub(super) const MOST_GROUPS: usize = 63;
+/// Most blocks of a leaf.
+pub(super) const MOST_BLOCKS: usize = 63;
 
-/// Groups in a row, or a node.
+/// What is taken and freed.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Block {
-    Groups { at: u32, count: u32 },
-    Node { at: u32, bits: u32 },
+pub(super) enum Piece {
+    /// The blocks of a leaf, in a row.
+    Leaf {
+        at: u32,
+        blocks: u32,
+    },
+    Node {
+        at: u32,
+        bits: u32,
+    },
 }
 
 /// The book of two arenas.
@@ -23,37 +34,41 @@ pub(super) enum Block {
 /// from then until every reader has passed the epoch that begins there.
 #[derive(Debug)]
 pub(super) struct Memory {
-    /// By groups in a row.
-    free_groups: Vec<Vec<u32>>,
+    /// By blocks in a row.
+    free_leaves: Vec<Vec<u32>>,
     /// By bits.
     free_nodes: [Vec<u32>; MOST_BITS as usize + 1],
-    /// Groups and words that were never taken begin here, and end there.
-    groups: (usize, usize),
+    /// Words and rows that were never taken begin here, and end there.
     words: (usize, usize),
-    fresh: Vec<Block>,
-    stale: Vec<Block>,
+    rows: (usize, usize),
+    /// Rows that were taken when the last update committed.
+    kept: usize,
+    fresh: Vec<Piece>,
+    stale: Vec<Piece>,
     /// The oldest first.
-    deferred: VecDeque<(Epoch, Block)>,
+    deferred: VecDeque<(Epoch, Piece)>,
 }
 
 impl Memory {
-    pub(super) fn new(words: usize, groups: usize) -> Self {
-        let mut free_groups = Vec::new();
-        free_groups.resize_with(MOST_GROUPS + 1, Vec::new);
+    pub(super) fn new(words: usize, rows: usize) -> Self {
+        let mut free_leaves = Vec::new();
+        free_leaves.resize_with(MOST_BLOCKS + 1, Vec::new);
         Self {
-            free_groups,
+            free_leaves,
             free_nodes: Default::default(),
-            groups: (0, groups),
-            words: (0, words),
+            // The first block is that of slots which lead nowhere.
+            words: (NOTHING + WORDS, words),
+            rows: (NOBODY + 1, rows),
+            kept: NOBODY + 1,
             fresh: Vec::new(),
             stale: Vec::new(),
             deferred: VecDeque::new(),
         }
     }
 
-    /// Groups and words that were taken at some time.
+    /// Words and rows that were taken at some time.
     pub(super) fn used(&self) -> (usize, usize) {
-        (self.groups.0, self.words.0)
+        (self.words.0, self.rows.0)
     }
 
     /// Whether memory waits for readers.
@@ -61,33 +76,42 @@ impl Memory {
         !self.deferred.is_empty()
     }
 
-    /// Takes groups in a row.
-    pub(super) fn groups(&mut self, count: usize) -> Option<usize> {
-        let at = self.find_groups(count)?;
-        self.fresh.push(Block::Groups { at: at as u32, count: count as u32 });
+    /// Takes a row.
+    pub(super) fn row(&mut self) -> Option<u32> {
+        let (next, end) = self.rows;
+        self.rows.0 = (next + 1).min(end);
+        (next < end).then_some(next as u32)
+    }
+
+    /// Takes blocks in a row; the first word.
+    pub(super) fn leaf(&mut self, blocks: usize) -> Option<usize> {
+        let at = self.find_leaf(blocks)?;
+        self.fresh.push(Piece::Leaf { at: at as u32, blocks: blocks as u32 });
         Some(at)
     }
 
-    fn find_groups(&mut self, count: usize) -> Option<usize> {
-        if let Some(at) = self.free_groups.get_mut(count)?.pop() {
+    fn find_leaf(&mut self, blocks: usize) -> Option<usize> {
+        if let Some(at) = self.free_leaves.get_mut(blocks)?.pop() {
             return Some(at as usize);
         }
-        let (next, end) = self.groups;
-        if next + count <= end {
-            self.groups.0 += count;
-            return Some(next);
+        let (next, end) = self.words;
+        // A block begins at a line.
+        let at = next.next_multiple_of(8);
+        if at + blocks * WORDS <= end {
+            self.words.0 = at + blocks * WORDS;
+            return Some(at);
         }
         // The rest of a longer row.
-        let (at, longer) = (count + 1..=MOST_GROUPS)
-            .find_map(|longer| Some((self.free_groups.get_mut(longer)?.pop()?, longer)))?;
-        self.free(Block::Groups { at: at + count as u32, count: (longer - count) as u32 });
+        let (at, longer) = (blocks + 1..=MOST_BLOCKS)
+            .find_map(|longer| Some((self.free_leaves.get_mut(longer)?.pop()?, longer)))?;
+        self.free(Piece::Leaf { at: at + (blocks * WORDS) as u32, blocks: (longer - blocks) as u32 });
         Some(at as usize)
     }
 
     /// Takes a node that asks for so many bits.
     pub(super) fn node(&mut self, bits: u32) -> Option<usize> {
         let at = self.find_node(bits)?;
-        self.fresh.push(Block::Node { at: at as u32, bits });
+        self.fresh.push(Piece::Node { at: at as u32, bits });
         Some(at)
     }
 
@@ -115,10 +139,10 @@ impl Memory {
         Some(at)
     }
 
-    fn free(&mut self, block: Block) {
-        let (list, at) = match block {
-            Block::Groups { at, count } => (self.free_groups.get_mut(count as usize), at),
-            Block::Node { at, bits } => (self.free_nodes.get_mut(bits as usize), at),
+    fn free(&mut self, piece: Piece) {
+        let (list, at) = match piece {
+            Piece::Leaf { at, blocks } => (self.free_leaves.get_mut(blocks as usize), at),
+            Piece::Node { at, bits } => (self.free_nodes.get_mut(bits as usize), at),
         };
         if let Some(list) = list {
             list.push(at);
@@ -126,28 +150,30 @@ impl Memory {
     }
 
     /// What no slot leads to any more when the update commits.
-    pub(super) fn retire(&mut self, block: Block) {
-        self.stale.push(block);
+    pub(super) fn retire(&mut self, piece: Piece) {
+        self.stale.push(piece);
     }
 
     /// Gives back what was taken since the last commit: no slot leads to it.
     pub(super) fn abort(&mut self) {
-        while let Some(block) = self.fresh.pop() {
-            self.free(block);
+        while let Some(piece) = self.fresh.pop() {
+            self.free(piece);
         }
+        self.rows.0 = self.kept;
     }
 
-    /// What was built is published, and nothing was there before.
+    /// What was taken is published, and replaced nothing.
     pub(super) fn commit_first(&mut self) {
         self.fresh.clear();
+        self.kept = self.rows.0;
     }
 
     /// The update is published: no slot leads to what it replaced.
     pub(super) fn commit(&mut self, epochs: &mut Epochs) {
-        self.fresh.clear();
+        self.commit_first();
         if !self.stale.is_empty() {
             let epoch = epochs.advance();
-            self.deferred.extend(self.stale.drain(..).map(|block| (epoch, block)));
+            self.deferred.extend(self.stale.drain(..).map(|piece| (epoch, piece)));
             self.reclaim(epochs);
         }
     }
@@ -158,11 +184,11 @@ impl Memory {
             return;
         }
         let oldest = epochs.oldest();
-        while let Some(&(epoch, block)) = self.deferred.front()
+        while let Some(&(epoch, piece)) = self.deferred.front()
             && epoch <= oldest
         {
             self.deferred.pop_front();
-            self.free(block);
+            self.free(piece);
         }
     }
 }
@@ -175,22 +201,33 @@ mod tests {
     fn what_readers_may_see_is_not_taken_again() {
         let mut epochs = Epochs::new(1);
         let mut reader = epochs.reader().unwrap();
-        let mut memory = Memory::new(32, 4);
-        assert_eq!((memory.groups(3), memory.groups(2), memory.groups(1)), (Some(0), None, Some(3)));
+        let mut memory = Memory::new(5 * WORDS, 3);
+        assert_eq!((memory.leaf(3), memory.leaf(2), memory.leaf(1)), (Some(16), None, Some(64)));
+        assert_eq!((memory.row(), memory.row(), memory.row()), (Some(1), Some(2), None));
         memory.commit(&mut epochs);
-        memory.retire(Block::Groups { at: 0, count: 3 });
+        memory.retire(Piece::Leaf { at: 16, blocks: 3 });
         memory.commit(&mut epochs);
-        assert!(memory.waits() && memory.groups(1).is_none());
+        assert!(memory.waits() && memory.leaf(1).is_none());
         reader.quiescent();
         memory.reclaim(&epochs);
-        assert_eq!((memory.groups(1), memory.groups(2)), (Some(0), Some(1)));
+        assert_eq!((memory.leaf(1), memory.leaf(2)), (Some(16), Some(32)));
         memory.abort();
-        assert_eq!(memory.groups(2), Some(1));
-        // Small nodes are within a line, the mask of a large one ends one.
+        assert_eq!((memory.leaf(2), memory.row()), (Some(32), None));
+        let mut memory = Memory::new(WORDS, 3);
+        assert_eq!(memory.row(), Some(1));
+        memory.commit(&mut epochs);
+        assert_eq!(memory.row(), Some(2));
+        memory.abort();
+        assert_eq!((memory.row(), memory.row()), (Some(2), None));
+    }
+
+    #[test]
+    fn small_nodes_are_within_a_line_and_the_mask_of_a_large_one_ends_one() {
+        let mut memory = Memory::new(64, 1);
         assert_eq!(
             (memory.node(2), memory.node(1), memory.node(1), memory.node(3)),
-            (Some(0), Some(5), Some(8), Some(15))
+            (Some(16), Some(21), Some(24), Some(31))
         );
-        assert_eq!(memory.node(3), None);
+        assert_eq!((memory.leaf(1), memory.node(3)), (Some(40), None));
     }
 }

@@ -10,12 +10,12 @@
 //! 2018).
 //!
 //! A pure function of the filters in order of precedence. Each cut lowers the sum of
-//! n (1 + log2(n / 8)) over the leaves, so there are never more copies than that of all.
+//! n (1 + log2(n / 16)) over the leaves, so there are never more copies than that of all.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::group::WIDE;
+use super::block::{WIDE, WORDS};
 use super::read::TREES;
 use super::rule::Rule;
 use super::simd::{Isa, Portable};
@@ -71,14 +71,16 @@ impl Plan {
         }
     }
 
-    /// Words of nodes, at most; groups; and those of the longest leaf.
-    pub(super) fn size(&self) -> (usize, usize, usize) {
+    /// Words, at most, and blocks of the longest leaf.
+    pub(super) fn size(&self) -> (usize, usize) {
         match self {
-            Self::Leaf(list) => (0, list.len().div_ceil(WIDE), list.len().div_ceil(WIDE)),
+            Self::Leaf(list) if list.is_empty() => (0, 0),
+            // It begins at a line.
+            Self::Leaf(list) => (list.len().div_ceil(WIDE) * WORDS + 7, list.len().div_ceil(WIDE)),
             Self::Node { children, .. } => {
                 let sizes = children.iter().map(Self::size);
                 let own = if children.len() < 8 { 2 * children.len() } else { children.len() + 8 };
-                sizes.fold((own, 0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1, sum.2.max(size.2)))
+                sizes.fold((own, 0), |sum, size| (sum.0 + size.0, sum.1.max(size.1)))
             }
         }
     }

@@ -1,16 +1,18 @@
 //! What readers see of a forest, and single lookups in it.
 //!
-//! A *slot* is a word: the best rank below it (32 bits), its kind (2), its payload (30).
-//! It is all that a reader follows, so that one store of it publishes a new node or leaf.
-//! A *node* is a word, the mask of the bits it asks for, and a slot for each of their
-//! values. A *leaf* is 1 to 63 [groups](super::group) of eight filters in a row.
+//! A *slot* is a word: the best place below it (its upper 32 bits), its kind (2), and
+//! which word it leads to (30). It is all that a reader follows, so that one store of it
+//! publishes a new node or leaf. A *node* is a word, the mask of the bits it asks for, and a
+//! slot for each of their values. A *leaf* is some [blocks](super::block) in a row, each
+//! with up to fifteen filters' signatures; the filters themselves are
+//! [rows](super::row).
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicU64, fence};
 
 use super::arena::Arena;
-use super::group::{Group, Orders, WIDE};
-use super::rule::Rule;
+use super::block::{self, Block};
+use super::row::{self, Row};
 use super::simd::{Isa, Machine};
 use crate::arch::prefetch_line;
 
@@ -23,25 +25,21 @@ const LEAF: u64 = 1;
 /// A node that asks for bits of the low word; 3: of the high word.
 const LOW: u64 = 2;
 
-/// A search's result before there is one: worse than any filter, better than [`EMPTY`].
-/// Else the rank, but at most [`LAST`], in the high half, and in the low one the number of
-/// the entry, of all groups.
-pub(super) const NONE: u64 = EMPTY - 1;
-
-/// The worst rank that slots and results bear; those of worse ones are compared in full.
-pub(super) const LAST: u32 = u32::MAX - 2;
+/// The block where slots lead that lead nowhere: it has no entries. A root that leads there
+/// may bear a good place, one of the trees behind.
+pub(super) const NOTHING: usize = 0;
 
 /// How often a lookup is done again that two updates fell into.
 const TRIES: usize = 8;
 
-/// Lines of a group that a scan reads.
-pub(super) const GROUP_LINES: u32 = 5;
+/// A search's result before there is one: worse than any place, better than [`EMPTY`].
+pub(super) const NONE: u64 = row::GONE;
 
 /// What a slot leads to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Nothing,
-    Leaf { at: usize, groups: usize },
+    Leaf { at: usize },
     Node { at: usize, high: bool },
 }
 
@@ -53,11 +51,6 @@ pub(super) fn is_node(slot: u64) -> bool {
 pub(super) fn payload(slot: u64) -> usize {
     (slot & 0x3fff_ffff) as usize
 }
-/// First group and number of groups of a leaf; of nothing no groups.
-#[inline(always)]
-pub(super) fn leaf_of(slot: u64) -> (usize, usize) {
-    (payload(slot) & 0xff_ffff, payload(slot) >> 24)
-}
 /// Which word of the key a node asks: 0 the low one, 1 the high one.
 #[inline(always)]
 pub(super) fn side(slot: u64) -> usize {
@@ -68,28 +61,27 @@ pub(super) fn kind(slot: u64) -> Kind {
     if is_node(slot) {
         Kind::Node { at: payload(slot), high: side(slot) == 1 }
     } else if slot >> 30 & 3 == LEAF {
-        let (at, groups) = leaf_of(slot);
-        Kind::Leaf { at, groups }
+        Kind::Leaf { at: payload(slot) }
     } else {
         Kind::Nothing
     }
 }
 
-/// The rank as slots bear it: below that of [`NONE`].
+/// The rank as slots bear it: two in a row are the same.
 pub(super) fn bound(rank: u32) -> u64 {
-    u64::from(rank.min(LAST)) << 32
+    row::place(rank, 0) & EMPTY
 }
-pub(super) fn leaf_slot(rank: u32, at: usize, groups: usize) -> u64 {
-    bound(rank) | LEAF << 30 | (groups << 24 | at) as u64
+pub(super) fn leaf_slot(rank: u32, at: usize) -> u64 {
+    bound(rank) | LEAF << 30 | at as u64
 }
 pub(super) fn node_slot(best: u64, at: usize, high: bool) -> u64 {
     best & EMPTY | (LOW + u64::from(high)) << 30 | at as u64
 }
 
-/// The highest slot below which something may be that is better than `best`, or as good.
+/// The highest slot below which something may be that is better than `place`.
 #[inline(always)]
-pub(super) fn limit(best: u64) -> u64 {
-    best | u64::from(u32::MAX)
+pub(super) fn limit(place: u64) -> u64 {
+    place | u64::from(u32::MAX)
 }
 
 /// The part of a forest that readers share. All methods take `&self`; none allocates,
@@ -98,16 +90,16 @@ pub(super) fn limit(best: u64) -> u64 {
 /// Two lines: the roots, and where the rest is.
 ///
 /// Invariant: what a slot leads to is not written while a reader may come to it, but for
-/// slots, ranks and values, by single stores. [`ForestControl`](super::ForestControl) is
+/// slots, places and values, by single stores. [`ForestControl`](super::ForestControl) is
 /// the only writer, and each thread that reads here meanwhile has a seat of the
 /// [`Epochs`](crate::epoch::Epochs) that it is given.
 #[repr(C, align(64))]
 pub(crate) struct ForestRead {
     /// A root bears the best rank of its tree and of all behind it.
     pub(super) roots: [AtomicU64; TREES],
-    nodes: Arena<AtomicU64>,
-    pub(super) groups: Arena<Group>,
-    pub(super) orders: Arena<Orders>,
+    /// Nodes and leaves.
+    words: Arena<AtomicU64>,
+    pub(super) rows: Arena<Row>,
     /// Updates begun and updates done, together: odd while one is under way.
     version: AtomicU64,
     machine: Machine,
@@ -115,7 +107,7 @@ pub(crate) struct ForestRead {
 
 impl core::fmt::Debug for ForestRead {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let size = (self.nodes.len(), self.groups.len());
+        let size = (self.words.len(), self.rows.len());
         f.debug_struct("ForestRead")
             .field("room", &size)
             .field("machine", &self.machine)
@@ -124,19 +116,21 @@ impl core::fmt::Debug for ForestRead {
 }
 
 impl ForestRead {
-    /// Without a filter, with room for so many words of nodes and groups.
-    pub(super) fn empty(machine: Machine, words: usize, groups: usize) -> Option<Self> {
-        let (nodes, groups, orders) = (Arena::new(words)?, Arena::new(groups)?, Arena::new(groups)?);
-        Some(Self { nodes, groups, orders, ..Self::none(machine) })
+    /// Without a filter, with room for so many words and rows.
+    pub(super) fn empty(machine: Machine, words: usize, rows: usize) -> Option<Self> {
+        let (words, rows) = (Arena::new(words)?, Arena::<Row>::new(rows)?);
+        rows.get(row::NOBODY)?.bury();
+        let read = Self { words, rows, ..Self::none(machine) };
+        read.block(NOTHING)?.fill(&[], 0, None);
+        Some(read)
     }
 
     /// Without a filter or room for one.
     pub(super) fn none(machine: Machine) -> Self {
         Self {
             roots: [const { AtomicU64::new(EMPTY) }; TREES],
-            nodes: Arena::EMPTY,
-            groups: Arena::EMPTY,
-            orders: Arena::EMPTY,
+            words: Arena::EMPTY,
+            rows: Arena::EMPTY,
             version: AtomicU64::new(0),
             machine,
         }
@@ -156,10 +150,10 @@ impl ForestRead {
         }
     }
 
-    /// A word of the nodes.
+    /// A word of a node.
     #[inline(always)]
     pub(super) fn word(&self, at: usize) -> u64 {
-        match self.nodes.get(at) {
+        match self.words.get(at) {
             Some(word) => word.load(Acquire),
             None => EMPTY,
         }
@@ -167,7 +161,7 @@ impl ForestRead {
 
     /// Publishes: what the word leads to was written before.
     pub(super) fn set_word(&self, at: usize, word: u64) {
-        if let Some(place) = self.nodes.get(at) {
+        if let Some(place) = self.words.get(at) {
             place.store(word, Release);
         }
     }
@@ -179,28 +173,44 @@ impl ForestRead {
         }
     }
 
-    /// Groups in a row, with the orders in them.
-    pub(super) fn leaf(&self, at: usize, groups: usize) -> impl Iterator<Item = (&Group, &Orders)> {
-        let orders = self.orders.get(at..).unwrap_or_default();
-        self.groups.get(at..at + groups).unwrap_or_default().iter().zip(orders)
+    /// A block of a leaf.
+    #[inline(always)]
+    pub(super) fn block(&self, at: usize) -> Option<Block<'_>> {
+        Some(Block(self.words.get(at..at + block::WORDS)?.first_chunk()?))
+    }
+
+    /// The blocks of the leaf that a slot leads to, if it leads to one.
+    pub(super) fn leaf(&self, slot: u64) -> impl Iterator<Item = Block<'_>> + Clone {
+        let first = match kind(slot) {
+            Kind::Leaf { at } => at,
+            _ => usize::MAX,
+        };
+        let blocks =
+            self.words.get(first..).and_then(|words| Some(Block(words.first_chunk()?)).map(|b| b.more() + 1));
+        let numbers = 0..blocks.unwrap_or(0);
+        numbers.filter_map(move |number| self.block(first + number * block::WORDS))
+    }
+
+    /// The numbers of the rows of a leaf, in order of precedence.
+    pub(super) fn rows_of(&self, slot: u64) -> impl Iterator<Item = usize> {
+        self.leaf(slot).flat_map(Block::rows)
     }
 
     /// The slot to which `slot`, a node, leads `key`. There always is one.
     #[inline(always)]
-    pub(super) fn step<I: Isa>(&self, isa: I, slot: u64, key: &[u64; 2]) -> Option<u64> {
-        let (at, nodes) = (payload(slot), &*self.nodes);
-        let word = *key.get(side(slot))?;
+    pub(super) fn step<I: Isa>(&self, isa: I, slot: u64, key: &u128) -> Option<u64> {
+        let (at, words) = (payload(slot), &*self.words);
+        let word = isa.word(key, side(slot));
         // Relaxed: the mask was written before the slot that led here.
-        let mask = nodes.get(at)?.load(Relaxed);
-        Some(nodes.get(at + 1 + isa.gather(word, mask))?.load(Acquire))
+        let mask = words.get(at)?.load(Relaxed);
+        Some(words.get(at + 1 + isa.gather(word, mask))?.load(Acquire))
     }
 
-    /// The leaf of `key` in the tree below `slot`.
+    /// The slot of the leaf of `key` in the tree below `slot`.
     pub(super) fn descend(&self, mut slot: u64, key: u128) -> u64 {
-        let words = [key as u64, (key >> 64) as u64];
         while is_node(slot) {
-            let word = words.get(side(slot)).copied().unwrap_or_default();
-            slot = self.word(payload(slot) + 1 + self.machine.gather(word, self.word(payload(slot))));
+            let (at, word) = (payload(slot), (key >> (64 * side(slot))) as u64);
+            slot = self.word(at + 1 + self.machine.gather(word, self.word(at)));
         }
         slot
     }
@@ -209,14 +219,14 @@ impl ForestRead {
     #[inline(always)]
     pub(crate) fn lookup(&self, key: u128) -> Option<u32> {
         let version = self.version();
-        let found = self.machine.search(self, key);
+        let found = self.machine.search(self, &key);
         if self.saw_one_table(version) { self.value(found) } else { self.lookup_again(key) }
     }
 
     #[cold]
     #[inline(never)]
     pub(super) fn lookup_again(&self, key: u128) -> Option<u32> {
-        self.steady(|| self.value(self.machine.search(self, key)))
+        self.steady(|| self.value(self.machine.search(self, &key)))
     }
 
     /// Reads until it saw one table, but not for ever.
@@ -260,39 +270,21 @@ impl ForestRead {
 
     /// The value that a search found.
     #[inline(always)]
-    pub(super) fn value(&self, found: u64) -> Option<u32> {
-        let entry = found as u32 as usize;
-        Some(self.groups.get(entry / WIDE)?.value(entry % WIDE))
+    pub(super) fn value(&self, place: u64) -> Option<u32> {
+        Some(self.rows.get(row::number(place))?.value())
     }
 
     /// Starts fetching what a lookup reads first.
     #[inline(always)]
     pub(crate) fn prefetch(&self) {
-        let root = self.root(0);
-        if is_node(root) { prefetch_line(&self.nodes, payload(root), 0) } else { self.prefetch_leaf(root) }
+        self.prefetch_slot(self.root(0));
     }
 
-    /// Starts fetching the five lines of a leaf's first group.
+    /// Starts fetching what a slot leads to: both lines of a block, or two of a node.
     #[inline(always)]
-    pub(super) fn prefetch_leaf(&self, slot: u64) {
-        for line in 0..GROUP_LINES as usize {
-            prefetch_line(&self.groups, leaf_of(slot).0, line);
-        }
-    }
-
-    /// Starts fetching the line of a node.
-    #[inline(always)]
-    pub(super) fn prefetch_node(&self, slot: u64) {
-        prefetch_line(&self.nodes, payload(slot), 0);
-    }
-
-    /// Writes a leaf that no slot leads to yet.
-    pub(super) fn fill(&self, at: usize, rules: &[Rule]) {
-        for (chunk, at) in rules.chunks(WIDE).zip(at..) {
-            if let (Some(group), Some(orders)) = (self.groups.get(at), self.orders.get(at)) {
-                group.fill(orders, chunk);
-            }
-        }
+    pub(super) fn prefetch_slot(&self, slot: u64) {
+        prefetch_line(&self.words, payload(slot), 0);
+        prefetch_line(&self.words, payload(slot), 1);
     }
 }
 

@@ -1,44 +1,43 @@
 //! Single lookups in a forest: trees in the order of their best ranks, or a list.
 
-use core::hint::select_unpredictable;
-use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use super::group::{Group, WIDE};
-use super::read::{
-    EMPTY, ForestRead, GROUP_LINES, Kind, LAST, NONE, bound, is_node, kind, leaf_of, leaf_slot, limit,
-    node_lines, payload,
-};
+use super::block::{self, Block, WIDE, WORDS};
+use super::read::{EMPTY, ForestRead, Kind, NONE, bound, is_node, kind, limit, node_lines, payload};
+use super::row::{self, GONE};
 use super::rule::Rule;
 use super::simd::{Isa, Portable};
 use crate::id::SliceId;
 use crate::key::TableKey;
 use crate::lookup::{Hit, Place, Word};
 
-/// Most groups of a list.
-const LIST: usize = 8;
+/// Most blocks of a list.
+const LIST: usize = 4;
+
+/// The only leaf of a forest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct List<'a>([Option<Block<'a>>; LIST]);
 
 /// What a lookup touches.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Touched {
     pub(super) nodes: u32,
-    pub(super) groups: u32,
+    pub(super) blocks: u32,
+    pub(super) rows: u32,
     pub(super) lines: u32,
 }
 
 impl ForestRead {
-    /// The best match, or [`NONE`].
+    /// The place of the best match, or [`NONE`].
     #[inline(always)]
-    pub(super) fn search<I: Isa>(&self, isa: I, key: u128) -> u64 {
+    pub(super) fn search<I: Isa>(&self, isa: I, key: &u128) -> u64 {
         if let Some(list) = self.list() {
             return self.search_list(isa, list, key);
         }
-        let words = [key as u64, (key >> 64) as u64];
         // The second tree's first step, while the first one's lines come in.
         let ahead = self.root(1);
         if is_node(ahead) {
-            let child = self.step(isa, ahead, &words).unwrap_or(EMPTY);
-            if is_node(child) { self.prefetch_node(child) } else { self.prefetch_leaf(child) }
+            self.prefetch_slot(self.step(isa, ahead, key).unwrap_or(EMPTY));
         }
         let mut best = NONE;
         for root in &self.roots {
@@ -47,78 +46,76 @@ impl ForestRead {
                 break;
             }
             while is_node(slot) {
-                slot = self.step(isa, slot, &words).unwrap_or(EMPTY);
+                slot = self.step(isa, slot, key).unwrap_or(EMPTY);
             }
             if slot <= limit(best) {
-                best = self.scan_leaf(isa, slot, &words, best);
+                // Branches: what they lead to need not wait for what is compared.
+                let at = payload(slot);
+                let bits = self.block(at).map_or(0, |block| isa.candidates(block, key));
+                best = best.min(self.scan_rest(isa, at, bits, key));
             }
         }
         best
     }
 
-    /// The better of `best` and the best match in a leaf.
+    /// The place of the best match in the leaf at a word, or [`NONE`].
     #[inline(always)]
-    pub(super) fn scan_leaf<I: Isa>(&self, isa: I, slot: u64, key: &[u64; 2], best: u64) -> u64 {
-        let (at, count) = leaf_of(slot);
-        for (group, at) in self.groups.get(at..at + count).unwrap_or_default().iter().zip(at..) {
-            let bits = isa.scan(group, key);
-            if bits != 0 {
-                let better = self.better(at, group, bits, best);
-                // Those that match here may all have been taken out.
-                if better != best {
-                    return better;
+    pub(super) fn scan_leaf<I: Isa>(&self, isa: I, at: usize, key: &u128) -> u64 {
+        let Some(block) = self.block(at) else { return NONE };
+        let bits = isa.candidates(block, key);
+        // Most often the first candidate is the match, or there is none: no branch, as nobody
+        // could guess which.
+        let first = (bits | 1 << (2 * WIDE)).trailing_zeros() as usize / 2;
+        let Some(row) = self.rows.get(isa.row(block, first)) else { return NONE };
+        let place = isa.place(row, key);
+        let rest = bits & bits.wrapping_sub(1);
+        let unsure = isa.hide((u64::from(rest) | block.more() as u64) & row::is_gone(place));
+        if unsure != 0 { self.scan_rest_apart(isa, at, rest, key) } else { place }
+    }
+
+    /// As [`scan_leaf`](Self::scan_leaf), of some candidates of its first block and of the
+    /// blocks that follow.
+    #[inline(always)]
+    fn scan_rest<I: Isa>(&self, isa: I, mut at: usize, mut bits: u32, key: &u128) -> u64 {
+        while let Some(block) = self.block(at) {
+            while bits != 0 {
+                let entry = bits.trailing_zeros() as usize / 2;
+                bits &= bits - 1;
+                let Some(row) = self.rows.get(isa.row(block, entry)) else { continue };
+                let place = isa.place(row, key);
+                if place != GONE {
+                    // Those that follow are worse.
+                    return place;
                 }
             }
+            if block.more() == 0 {
+                break;
+            }
+            at += WORDS;
+            bits = self.block(at).map_or(0, |block| isa.candidates(block, key));
         }
-        best
+        NONE
     }
 
-    /// The better of `best` and the first entry of `bits`, which are not none.
-    #[inline(always)]
-    pub(super) fn better(&self, at: usize, group: &Group, bits: u32, best: u64) -> u64 {
-        let entry = bits.trailing_zeros() as usize % WIDE;
-        let rank = group.rank(entry);
-        // Of equal ranks the order decides; and who was taken out bears the last rank.
-        if rank == (best >> 32) as u32 || rank >= LAST {
-            return self.settle(at, bits, best);
-        }
-        let found = u64::from(rank) << 32 | (at * WIDE + entry) as u64;
-        select_unpredictable(found < best, found, best)
-    }
-
-    /// As [`better`](Self::better), by rank and order.
-    #[cold]
     #[inline(never)]
-    pub(super) fn settle(&self, at: usize, mut bits: u32, best: u64) -> u64 {
-        let old = self.precedence(best as u32 as usize).filter(|_| best != NONE);
-        while bits != 0 {
-            let entry = at * WIDE + bits.trailing_zeros() as usize;
-            bits &= bits - 1;
-            let Some(new) = self.precedence(entry) else { continue };
-            let better = match old {
-                Some(old) => new < old,
-                // There is none; or it was taken out since it was found, before or after.
-                None => bound(new.0) < best,
-            };
-            return if better { bound(new.0) | entry as u64 } else { best };
-        }
-        best
+    fn scan_rest_apart<I: Isa>(&self, isa: I, at: usize, bits: u32, key: &u128) -> u64 {
+        self.scan_rest(isa, at, bits, key)
     }
 
-    fn precedence(&self, entry: usize) -> Option<(u32, u32)> {
-        let (group, orders) = (self.groups.get(entry / WIDE)?, self.orders.get(entry / WIDE)?);
-        group.precedence(orders, entry % WIDE)
-    }
-
-    /// The leaf of a forest that has no other, and eight groups or less: a list.
+    /// The leaf of a forest that has no other, and few blocks: a list.
     #[inline(always)]
-    pub(super) fn list(&self) -> Option<(usize, &[Group])> {
+    pub(super) fn list(&self) -> Option<List<'_>> {
         let (root, next) = (self.root(0), self.root(1));
-        let (at, count) = leaf_of(root);
-        if is_node(root) || next != EMPTY || count > LIST {
+        let Kind::Leaf { at } = kind(root) else { return None };
+        let blocks = self.block(at)?.more() + 1;
+        if next != EMPTY || blocks > LIST {
             return None;
         }
-        Some((at, self.groups.get(at..at + count)?))
+        let mut list = [None; LIST];
+        for (block, number) in list.iter_mut().zip(0..blocks) {
+            *block = self.block(at + number * WORDS);
+        }
+        Some(List(list))
     }
 
     /// Whether all filters are scanned.
@@ -126,38 +123,35 @@ impl ForestRead {
         self.list().is_some()
     }
 
-    /// The best match in a list. Its filters are in order: the first match is the best.
+    /// The place of the best match in a list, or [`NONE`]. Its filters are in order: the
+    /// first match is the best.
     #[inline(always)]
-    fn search_list<I: Isa>(&self, isa: I, (at, list): (usize, &[Group]), key: u128) -> u64 {
-        let words = [key as u64, (key >> 64) as u64];
+    fn search_list<I: Isa>(&self, isa: I, list: List<'_>, key: &u128) -> u64 {
         let mut bits = 0;
-        for (group, number) in list.iter().zip(0..LIST) {
-            bits |= u64::from(isa.scan(group, &words)) << (WIDE * number);
+        for (block, number) in list.0.iter().zip(0..) {
+            let Some(block) = block else { break };
+            bits |= (isa.gather(isa.candidates(*block, key).into(), 0x5555_5555) as u64) << (16 * number);
         }
-        let first = bits.trailing_zeros() as usize;
-        let Some(group) = list.get(first / WIDE).filter(|_| bits != 0) else { return NONE };
-        let rank = group.rank(first % WIDE);
-        // Who was taken out bears the last rank.
-        if rank >= LAST {
-            self.settle_list(isa, (at, list), &words)
-        } else {
-            bound(rank) | (at * WIDE + first) as u64
+        while bits != 0 {
+            let first = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            let Some(Some(block)) = list.0.get(first / 16) else { break };
+            let Some(row) = self.rows.get(isa.row(*block, first % 16)) else { break };
+            let place = isa.place(row, key);
+            if place != GONE {
+                return place;
+            }
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn settle_list<I: Isa>(&self, isa: I, (at, list): (usize, &[Group]), key: &[u64; 2]) -> u64 {
-        self.scan_leaf(isa, leaf_slot(0, at, list.len()), key, NONE)
+        NONE
     }
 
     /// The values of keys of `slice`, in a list: there is nothing to wait for.
     #[inline(always)]
     pub(super) fn lookup_list<I: Isa, V: Word>(
-        &self, isa: I, list: (usize, &[Group]), slice: SliceId, keys: &[TableKey], found: &mut [Option<V>],
+        &self, isa: I, list: List<'_>, slice: SliceId, keys: &[TableKey], found: &mut [Option<V>],
     ) {
-        for (&key, found) in keys.iter().zip(found) {
-            let best = self.search_list(isa, list, key.bits());
+        for (key, found) in keys.iter().zip(found) {
+            let best = self.search_list(isa, list, key.as_bits());
             *found = self.value(best).filter(|_| key.slice() == slice).map(V::of);
         }
     }
@@ -174,11 +168,8 @@ impl ForestRead {
             if best.is_some_and(|best| slot & EMPTY > bound(best.rank)) {
                 break;
             }
-            let (at, groups) = leaf_of(self.descend(slot, key));
-            let mut rules = self.leaf(at, groups).flat_map(|(group, orders)| {
-                let bits = group.scan(&[key as u64, (key >> 64) as u64]);
-                group.rules(orders, bits)
-            });
+            let rows = self.rows_of(self.descend(slot, key)).filter_map(|row| self.rows.get(row));
+            let mut rules = rows.filter(|row| row.matches(key)).filter_map(|row| row.rule());
             let found = rules.find(|rule| Some(rule.place()) > after);
             if let Some(found) = found
                 && best.is_none_or(|best| found.precedence() < best.precedence())
@@ -192,7 +183,6 @@ impl ForestRead {
 
     /// What a lookup of `key` touches.
     pub(super) fn touched(&self, key: u128) -> Touched {
-        let words = [key as u64, (key >> 64) as u64];
         let mut sum = Touched { lines: 2, ..Touched::default() };
         let mut best = NONE;
         for root in &self.roots {
@@ -203,13 +193,16 @@ impl ForestRead {
             while is_node(slot) && slot <= limit(best) {
                 sum.nodes += 1;
                 sum.lines += node_lines(self.word(payload(slot)).count_ones());
-                slot = self.step(Portable, slot, &words).unwrap_or(EMPTY);
+                slot = self.step(Portable, slot, &key).unwrap_or(EMPTY);
             }
             if slot <= limit(best) && !is_node(slot) {
-                let groups = leaf_of(slot).1 as u32;
-                sum.groups += groups;
-                sum.lines += groups * GROUP_LINES;
-                best = self.scan_leaf(Portable, slot, &words, best);
+                for block in self.leaf(slot) {
+                    let candidates = block.candidates(key);
+                    sum.blocks += 1;
+                    sum.rows += candidates.count_ones();
+                    sum.lines += block::LINES + candidates.count_ones();
+                }
+                best = best.min(self.scan_leaf(Portable, payload(slot), &key));
             }
         }
         sum
@@ -217,8 +210,6 @@ impl ForestRead {
 
     /// Lines that a lookup of `key` reads at most.
     pub(crate) fn cost_of(&self, key: u128) -> u32 {
-        let full = |root: &&AtomicU64| !matches!(kind(root.load(Relaxed)), Kind::Nothing);
-        let trees = self.roots.iter().filter(full).count() as u32;
-        self.touched(key).lines + if trees > 1 { trees } else { 0 }
+        self.touched(key).lines
     }
 }

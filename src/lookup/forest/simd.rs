@@ -1,5 +1,5 @@
-//! One of the files that need `unsafe`: the instructions that compare eight filters at
-//! once and gather bits, and the choice of them.
+//! One of the files that need `unsafe`: the instructions that compare sixteen signatures
+//! at once, or all lanes of a filter, and gather bits; and the choice of them.
 //!
 //! The choice is made when a forest is built, by what the machine can do, or by what the
 //! compiler may assume where there is no `std` to ask the machine. Per lookup or batch
@@ -7,8 +7,10 @@
 
 #![allow(unsafe_code)]
 
-use super::group::Group;
+use super::block::{Block, WIDE};
 use super::read::ForestRead;
+use super::row::{GONE, Row};
+use super::search::List;
 use super::waves::{self, Source};
 use crate::id::SliceId;
 use crate::key::TableKey;
@@ -16,11 +18,27 @@ use crate::lookup::Word;
 
 /// What the inner loops are generic over.
 pub(super) trait Isa: Copy {
-    /// Bit i: whether the key matches entry i of the group.
-    fn scan(self, group: &Group, key: &[u64; 2]) -> u32;
+    /// Bit 2 i: whether the key may match entry i of the block.
+    fn candidates(self, block: Block<'_>, key: &u128) -> u32;
+
+    /// The number of the row of an entry; any number if there is no such entry.
+    fn row(self, block: Block<'_>, entry: usize) -> usize;
+
+    /// The place of a row if the key matches, else [`GONE`](super::row::GONE).
+    fn place(self, row: &Row, key: &u128) -> u64;
 
     /// Gathers the bits of `word` under `mask` at the low end.
     fn gather(self, word: u64, mask: u64) -> usize;
+
+    /// The low word of a key, 0, or the high one, 1.
+    fn word(self, key: &u128, side: usize) -> u64;
+
+    /// The same bits, of which the compiler does not know how they came about: it would make
+    /// branches of what nobody could guess.
+    #[inline(always)]
+    fn hide(self, bits: u64) -> u64 {
+        bits
+    }
 }
 
 /// Any machine.
@@ -29,8 +47,16 @@ pub(super) struct Portable;
 
 impl Isa for Portable {
     #[inline(always)]
-    fn scan(self, group: &Group, key: &[u64; 2]) -> u32 {
-        group.scan(key)
+    fn candidates(self, block: Block<'_>, key: &u128) -> u32 {
+        block.candidates(*key)
+    }
+    #[inline(always)]
+    fn row(self, block: Block<'_>, entry: usize) -> usize {
+        block.row(entry)
+    }
+    #[inline(always)]
+    fn place(self, row: &Row, key: &u128) -> u64 {
+        if row.matches(*key) { row.place() } else { GONE }
     }
     #[inline(always)]
     fn gather(self, word: u64, mut mask: u64) -> usize {
@@ -41,6 +67,10 @@ impl Isa for Portable {
             mask &= mask - 1;
         }
         bits
+    }
+    #[inline(always)]
+    fn word(self, key: &u128, side: usize) -> u64 {
+        if side == 0 { *key as u64 } else { (*key >> 64) as u64 }
     }
 }
 
@@ -67,7 +97,7 @@ impl Machine {
 
     /// The best match in one forest, see [`ForestRead::search`].
     #[inline(always)]
-    pub(super) fn search(self, forest: &ForestRead, key: u128) -> u64 {
+    pub(super) fn search(self, forest: &ForestRead, key: &u128) -> u64 {
         match self {
             Self::Portable => forest.search(Portable, key),
             #[cfg(target_arch = "x86_64")]
@@ -92,8 +122,7 @@ impl Machine {
     /// Many keys in a list, see [`ForestRead::lookup_list`].
     #[inline(always)]
     pub(super) fn lookup_list<V: Word>(
-        self, forest: &ForestRead, list: (usize, &[Group]), slice: SliceId, keys: &[TableKey],
-        found: &mut [Option<V>],
+        self, forest: &ForestRead, list: List<'_>, slice: SliceId, keys: &[TableKey], found: &mut [Option<V>],
     ) {
         match self {
             Self::Portable => forest.lookup_list(Portable, list, slice, keys, found),
@@ -103,13 +132,19 @@ impl Machine {
         }
     }
 
-    /// [`Isa::scan`], one by one.
+    /// [`Isa::candidates`] and [`Isa::matches`], one by one: the entries that match.
     #[cfg(test)]
-    pub(super) fn scan_one(self, group: &Group, key: &[u64; 2]) -> u32 {
+    pub(super) fn scan_one(self, block: Block<'_>, rows: &[Row], key: &u128) -> alloc::vec::Vec<usize> {
+        fn scan(isa: impl Isa, block: Block<'_>, rows: &[Row], key: &u128) -> alloc::vec::Vec<usize> {
+            let bits = isa.candidates(block, key);
+            assert_eq!(bits & !0x5555_5555, 0);
+            let candidates = (0..block.len()).filter(|entry| bits >> (2 * entry) & 1 != 0);
+            candidates.filter(|entry| isa.place(&rows[isa.row(block, *entry)], key) != GONE).collect()
+        }
         match self {
-            Self::Portable => Portable.scan(group, key),
+            Self::Portable => scan(Portable, block, rows, key),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(isa) => isa.scan(group, key),
+            Self::Avx2(isa) => scan(isa, block, rows, key),
         }
     }
 
@@ -128,7 +163,7 @@ impl Machine {
 mod x86 {
     use core::arch::x86_64::*;
 
-    use super::{ForestRead, Group, Isa, SliceId, Source, TableKey, Word, waves};
+    use super::{Block, ForestRead, Isa, List, Row, SliceId, Source, TableKey, WIDE, Word, waves};
 
     /// Says that the machine has AVX2, BMI1, BMI2, LZCNT and POPCNT.
     #[derive(Clone, Copy, Debug)]
@@ -154,59 +189,75 @@ mod x86 {
         }
     }
 
-    /// A scan reads `fields` as plain memory. Nobody writes it meanwhile: a writer fills a
-    /// group before it stores, with release, the first slot that leads to it; readers come
-    /// to it by slots only, loaded with acquire; and it is filled anew after all readers
-    /// have passed an epoch that began when no slot led to it any more, or under
-    /// `&mut Forest`. x86 is little-endian: lane i of a field is bits 32 i or 16 i on of its
-    /// words in a row.
+    /// Blocks, and lanes of rows, are read as plain memory. Nobody writes them meanwhile: a
+    /// writer fills them before it stores, with release, the first slot that leads to them;
+    /// readers come to them by slots only, loaded with acquire; and they are filled anew
+    /// after all readers have passed an epoch that began when no slot led to them any more,
+    /// or under `&mut Forest`. x86 is little-endian: what a word has at bit 8 i is its octet i.
     impl Isa for Avx2 {
         #[inline(always)]
-        fn scan(self, group: &Group, key: &[u64; 2]) -> u32 {
-            // SAFETY: `self` says that the machine has AVX2. The loads are of 16 and 32
-            // octets from words 0, 2, .. 30 of 32 words on, within `fields`, which is aligned
-            // to 64 and which nobody writes (see above); those of the key are of 2 and 4
-            // octets within its 16, aligned.
+        fn candidates(self, block: Block<'_>, key: &u128) -> u32 {
+            let signature = block.raw().of(self, *key);
+            // SAFETY: `self` says that the machine has AVX2. The loads are of the 32 octets
+            // from words 0 and 4 of a block on, which nobody writes (see above); they need
+            // not be aligned.
             unsafe {
-                let fields = group.fields.as_ptr().cast::<u64>();
-                // Macros: a closure has no target features, and would be a call.
-                macro_rules! wide {
-                    ($at:literal) => {
-                        _mm256_load_si256(fields.add($at).cast())
-                    };
-                }
-                macro_rules! half {
-                    ($at:literal) => {
-                        _mm_load_si128(fields.add($at).cast())
-                    };
-                }
-                let key = key.as_ptr().cast::<u16>();
-                // Straight from memory into all lanes.
-                let low = _mm256_set1_epi32(key.cast::<i32>().read());
-                let high = _mm256_set1_epi32(key.cast::<i32>().add(1).read());
-                let low = _mm256_cmpeq_epi32(_mm256_and_si256(low, wide!(4)), wide!(0));
-                let high = _mm256_cmpeq_epi32(_mm256_and_si256(high, wide!(12)), wide!(8));
-                let first = _mm_and_si128(_mm_set1_epi16(key.add(4).read().cast_signed()), half!(20));
-                let first = _mm_subs_epu16(_mm_sub_epi16(first, half!(22)), half!(24));
-                let second = _mm_and_si128(_mm_set1_epi16(key.add(5).read().cast_signed()), half!(26));
-                let second = _mm_subs_epu16(_mm_sub_epi16(second, half!(28)), half!(30));
-                let top = _mm_and_si128(_mm_set1_epi16(key.add(6).read().cast_signed()), half!(18));
-                let top = _mm_xor_si128(top, half!(16));
-                let miss = _mm_or_si128(_mm_or_si128(first, second), top);
-                let rest = _mm256_cvtepi16_epi32(_mm_cmpeq_epi16(miss, _mm_setzero_si128()));
-                let all = _mm256_and_si256(_mm256_and_si256(low, high), rest);
-                _mm256_movemask_ps(_mm256_castsi256_ps(all)) as u32
+                let words = block.0.as_ptr().cast::<__m256i>();
+                let key = _mm256_set1_epi16(signature.cast_signed());
+                let masked = _mm256_and_si256(key, _mm256_loadu_si256(words.add(1)));
+                let equal = _mm256_cmpeq_epi16(masked, _mm256_loadu_si256(words));
+                // Both octets of a lane that is equal: the lower one's will do.
+                _mm256_movemask_epi8(equal) as u32 & 0x5555_5555
             }
+        }
+        #[inline(always)]
+        fn row(self, block: Block<'_>, entry: usize) -> usize {
+            let entry = entry % (WIDE + 1);
+            // SAFETY: octets 3 entry to 3 entry + 3 from word 8 on, at most 48 on: within the 64
+            // that are left of a block, which nobody writes (see above).
+            let number =
+                unsafe { block.0.as_ptr().cast::<u8>().add(64 + 3 * entry).cast::<u32>().read_unaligned() };
+            (number & 0xff_ffff) as usize
+        }
+        #[inline(always)]
+        fn place(self, row: &Row, key: &u128) -> u64 {
+            // SAFETY: `self` says that the machine has AVX2. The loads are of 16 octets each:
+            // the key, and the six words of a row's lanes, which nobody writes (see above) and
+            // which are aligned to 64.
+            let equal = unsafe {
+                let lanes = row.lanes.as_ptr().cast::<__m128i>();
+                let masked = _mm_and_si128(_mm_loadu_si128((&raw const *key).cast()), _mm_load_si128(lanes));
+                let above = _mm_sub_epi16(masked, _mm_load_si128(lanes.add(1)));
+                let beyond = _mm_subs_epu16(above, _mm_load_si128(lanes.add(2)));
+                _mm_movemask_epi8(_mm_cmpeq_epi16(beyond, _mm_setzero_si128())) as u64
+            };
+            // Sixteen ones, or fewer: 1 or 0. No comparison, which the compiler might make a
+            // branch of, where nobody could guess it.
+            let hit = (equal + 1) >> 16;
+            row.place() | hit.wrapping_sub(1) >> 1
         }
         #[inline(always)]
         fn gather(self, word: u64, mask: u64) -> usize {
             // SAFETY: `self` says that the machine has BMI2.
             unsafe { _pext_u64(word, mask) as usize }
         }
+        #[inline(always)]
+        fn word(self, key: &u128, side: usize) -> u64 {
+            // SAFETY: one of the two words of a key, aligned to 8 at least.
+            unsafe { (&raw const *key).cast::<u64>().add(side & 1).read() }
+        }
+        #[inline(always)]
+        fn hide(self, mut bits: u64) -> u64 {
+            // SAFETY: no instruction at all.
+            unsafe {
+                core::arch::asm!("/* {0} */", inlateout(reg) bits, options(pure, nomem, nostack, preserves_flags));
+            }
+            bits
+        }
     }
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn search(isa: Avx2, forest: &ForestRead, key: u128) -> u64 {
+    pub(super) fn search(isa: Avx2, forest: &ForestRead, key: &u128) -> u64 {
         forest.search(isa, key)
     }
 
@@ -219,7 +270,7 @@ mod x86 {
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     pub(super) fn lookup_list<V: Word>(
-        isa: Avx2, forest: &ForestRead, list: (usize, &[Group]), slice: SliceId, keys: &[TableKey],
+        isa: Avx2, forest: &ForestRead, list: List<'_>, slice: SliceId, keys: &[TableKey],
         found: &mut [Option<V>],
     ) {
         forest.lookup_list(isa, list, slice, keys, found);

@@ -167,14 +167,8 @@ fn history(machine: Machine, pool: &mut Pool, updates: usize) {
 
 /// What is counted step by step is what a count of all would be.
 pub(super) fn check_books(forest: &Forest<u32>) {
-    let mut ways = 0;
-    let mut trees = 0;
-    for tree in 0..read::TREES {
-        let way = control::deepest(&forest.read, forest.read.root(tree), 0);
-        ways += way;
-        trees += u32::from(way > 0);
-    }
-    assert_eq!(forest.cost(), 2 + ways + if trees > 1 { trees } else { 0 });
+    let ways = (0..read::TREES).map(|tree| control::deepest(&forest.read, forest.read.root(tree), 0));
+    assert_eq!(forest.cost(), 2 + ways.sum::<u32>());
 }
 
 fn machines() -> Vec<Machine> {
@@ -215,24 +209,26 @@ proptest! {
 #[test]
 fn both_scans_find_the_same() {
     let mut pool = Pool::new(1, 40, 9, true);
-    for _ in 0..200 {
-        let rules: Vec<_> =
-            (0..20).map(|_| pool.filter()).map(|(rank, filter)| Rule::new(rank, &filter, 0)).collect();
+    for round in 0..200 {
         let (read, mut control) = ForestControl::empty(Machine::detect());
-        let slot = control.leaf(&read, &rules).unwrap();
-        let (at, groups) = read::leaf_of(slot);
-        for _ in 0..50 {
-            let key = pool.key().bits();
-            let words = [key as u64, (key >> 64) as u64];
-            for ((group, _), rules) in read.leaf(at, groups).zip(rules.chunks(8)) {
-                let expected = rules
-                    .iter()
-                    .zip(0..)
-                    .map(|(rule, at)| u32::from(rule.filter(SLICE).matches(pool_key(key))) << at)
-                    .sum::<u32>();
-                assert_eq!(group.scan(&words), expected);
-                assert_eq!(read.machine().scan_one(group, &words), expected);
+        let mut place = |word| {
+            let (rank, filter) = pool.filter();
+            control.place(&read, &Rule::new(rank, &filter, word)).unwrap()
+        };
+        let rules: Vec<_> = (0..1 + round % 40).map(&mut place).collect();
+        let slot = control.leaf(&read, &rules, read::EMPTY).unwrap();
+        assert!(read.rows_of(slot).eq(rules.iter().map(|rule| rule.order as usize)));
+        for (block, rules) in read.leaf(slot).zip(rules.chunks(block::WIDE)) {
+            let mut most = 0;
+            for _ in 0..50 {
+                let key = pool.key().bits();
+                let matches = |at: &usize| rules[*at].filter(SLICE).matches(pool_key(key));
+                let expected: Vec<_> = (0..rules.len()).filter(matches).collect();
+                assert_eq!(Machine::Portable.scan_one(block, &read.rows, &key), expected);
+                assert_eq!(read.machine().scan_one(block, &read.rows, &key), expected);
+                most = most.max(block.candidates(key).count_ones());
             }
+            assert!(most <= block.most_candidates());
         }
     }
 }

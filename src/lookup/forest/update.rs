@@ -12,26 +12,27 @@
 
 use alloc::vec::Vec;
 
-use super::control::{ForestControl, NoRoom, deepest, gather};
-use super::group::{GONE, Group, WIDE};
+use super::block::{Block, WIDE};
+use super::control::{ForestControl, NoRoom, deepest, distinct, gather};
 use super::plan::{split, subsets};
-use super::read::{EMPTY, ForestRead, Kind, TREES, bound, kind, leaf_of, node_lines};
+use super::read::{EMPTY, ForestRead, Kind, TREES, bound, kind, node_lines};
+use super::row::{Row, number};
 use super::rule::Rule;
 use crate::epoch::Epochs;
 
 /// Most leaves that a filter is inserted into.
 const SPREAD: usize = 16;
-/// Most groups of a leaf that updates make; beyond, a rebuild is due.
-const GROUPS: usize = 8;
+/// Most blocks of a leaf that updates make; beyond, a rebuild is due.
+const BLOCKS: usize = 4;
 /// What a later tree costs, in leaves: keys would have to go on to it; and a new one.
 const LATER: usize = 4;
 const NEW: usize = 8;
 /// Nodes above a leaf that are looked at.
 const NEAR: usize = 4;
 /// Most filters below a node that is planned anew because a leaf of it overflows.
-const REPLAN: usize = 64;
+const REPLAN: usize = 96;
 /// So many filters stay a list where there is nothing else.
-const LIST: usize = 32;
+const LIST: usize = 2 * WIDE;
 
 /// What became of an insertion. Nothing is changed unless it is done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -208,12 +209,10 @@ impl Walk {
 
 /// Filters in a leaf.
 fn entries(read: &ForestRead, slot: u64) -> usize {
-    let (at, groups) = leaf_of(slot);
-    let last = groups.checked_sub(1).and_then(|last| read.leaf(at + last, 1).next());
-    last.map_or(0, |(_, orders)| (groups - 1) * WIDE + Group::len(orders))
+    read.leaf(slot).map(|block| block.len()).sum()
 }
 
-/// Whether one more filter needs one more group, and there is one already.
+/// Whether one more filter needs one more block, and there is one already.
 fn overflows(entries: usize) -> bool {
     entries > 0 && entries.is_multiple_of(WIDE)
 }
@@ -231,18 +230,13 @@ impl ForestControl {
     }
 
     /// Inserts a filter that is not there, so that no lookup reads more than `bound` lines.
-    /// The rule's order is given here.
     pub(crate) fn insert_new(
         &mut self, read: &ForestRead, epochs: &mut Epochs, rule: &Rule, bound: u32,
     ) -> Inserted {
-        if self.order >= GONE - 1 {
-            return Inserted::RebuildDue;
-        }
         self.memory.reclaim(epochs);
-        let rule = Rule { order: self.order, ..*rule };
-        let Some(tree) = self.choose(read, &rule) else { return Inserted::RebuildDue };
+        let Some(tree) = self.choose(read, rule) else { return Inserted::RebuildDue };
         let walk = core::mem::take(&mut self.walk);
-        let inserted = self.insert_into(read, epochs, &rule, bound, tree, &walk);
+        let inserted = self.insert_into(read, epochs, rule, bound, tree, &walk);
         self.walk = walk;
         inserted
     }
@@ -276,15 +270,11 @@ impl ForestControl {
     fn insert_into(
         &mut self, read: &ForestRead, epochs: &mut Epochs, rule: &Rule, bound: u32, tree: usize, walk: &Walk,
     ) -> Inserted {
-        let mut changes = Vec::new();
-        for target in walk.targets(read) {
-            match self.change(read, walk, target, rule) {
-                Ok(Some(change)) => changes.push(change),
-                Ok(None) => return self.give_up(Inserted::RebuildDue),
-                Err(NoRoom) if self.memory.waits() => return self.give_up(Inserted::Deferred),
-                Err(NoRoom) => return self.give_up(Inserted::RebuildDue),
-            }
-        }
+        let changes = match self.changes(read, walk, rule) {
+            Ok(Some(changes)) => changes,
+            Err(NoRoom) if self.memory.waits() => return self.give_up(Inserted::Deferred),
+            Ok(None) | Err(NoRoom) => return self.give_up(Inserted::RebuildDue),
+        };
         let most = changes.iter().map(|change| deepest(read, change.new, change.step.above)).max();
         if self.cost_with(tree, most.unwrap_or(0)) > bound {
             return self.give_up(Inserted::RebuildDue);
@@ -300,7 +290,6 @@ impl ForestControl {
         self.account(read, tree, &changes);
         self.rules += 1;
         self.since += 1;
-        self.order += 1;
         self.memory.commit(epochs);
         Inserted::Done(None)
     }
@@ -310,10 +299,20 @@ impl ForestControl {
         inserted
     }
 
-    /// What takes the place of a target, with `rule` in it. `None` if it is too much for
-    /// one leaf.
+    /// What takes the place of what, so that `rule` is in all leaves of the walk. `None` if it
+    /// is too much for one of them.
+    fn changes(
+        &mut self, read: &ForestRead, walk: &Walk, rule: &Rule,
+    ) -> Result<Option<Vec<Change>>, NoRoom> {
+        // Readers have no rows to give back.
+        let Ok(new) = self.place(read, rule) else { return Ok(None) };
+        let targets = walk.targets(read);
+        targets.into_iter().map(|target| self.change(read, walk, target, &new)).collect::<Result<_, _>>()
+    }
+
+    /// What takes the place of a target, with one filter more.
     fn change(
-        &mut self, read: &ForestRead, walk: &Walk, target: Target, rule: &Rule,
+        &mut self, read: &ForestRead, walk: &Walk, target: Target, more: &Rule,
     ) -> Result<Option<Change>, NoRoom> {
         let step = match target {
             Target::Leaf(at) => walk.leaves.get(at),
@@ -323,21 +322,24 @@ impl ForestControl {
         let mut rules = Vec::with_capacity(2 * WIDE);
         gather(read, step.slot, usize::MAX, &mut rules);
         let cut = match target {
-            Target::Leaf(_) if rules.len() >= GROUPS * WIDE => return Ok(None),
+            Target::Leaf(_) if rules.len() >= BLOCKS * WIDE => return Ok(None),
             Target::Leaf(_) => {
-                let gap = rules.partition_point(|other| other.precedence() < rule.precedence());
-                rules.insert(gap, *rule);
+                let gap = rules.partition_point(|other| other.precedence() < more.precedence());
+                rules.insert(gap, *more);
                 let list = matches!(step.at, At::Root(_)) && rules.len() <= LIST && rules.len() > self.rules;
                 overflows(rules.len() - 1) && !list
             }
             Target::Node(_) => {
-                rules.push(*rule);
-                rules.sort_unstable_by_key(Rule::precedence);
-                rules.dedup_by_key(|rule| rule.precedence());
+                rules.push(*more);
+                distinct(&mut rules);
                 true
             }
         };
-        let new = if cut { self.encode(read, &rules, &split(&rules))? } else { self.leaf(read, &rules)? };
+        let new = if cut {
+            self.encode(read, &rules, &split(&rules))?
+        } else {
+            self.leaf(read, &rules, step.slot)?
+        };
         Ok(Some(Change { step, new }))
     }
 
@@ -349,66 +351,62 @@ impl ForestControl {
         }
     }
 
-    /// The tree that a filter is in, and the filter as it is there.
-    fn find(&self, read: &ForestRead, rule: &Rule) -> Option<(usize, Rule)> {
-        // All keys that it matches lead to leaves that hold it.
+    /// The tree that a filter is in, and its row.
+    fn find<'a>(&self, read: &'a ForestRead, rule: &Rule) -> Option<(usize, &'a Row)> {
+        // All keys that it matches lead to leaves that hold it, as a candidate.
         let sample = rule.sample();
-        (0..TREES).take_while(|&tree| read.root(tree) & EMPTY <= bound(rule.rank)).find_map(|tree| {
-            let (at, groups) = leaf_of(read.descend(read.root(tree), sample));
-            let mut groups = read.leaf(at, groups);
-            Some((tree, groups.find_map(|(group, orders)| group.find(orders, rule))?))
-        })
+        let same = |number: usize| {
+            let row = read.rows.get(number)?;
+            row.rule().is_some_and(|other| other.same(rule)).then_some(row)
+        };
+        let found = |block: Block<'_>| {
+            let candidates = block.candidates(sample);
+            (0..WIDE).filter(|at| candidates >> (2 * at) & 1 != 0).find_map(|at| same(block.row(at)))
+        };
+        (0..TREES)
+            .take_while(|&tree| read.root(tree) & EMPTY <= bound(rule.rank))
+            .find_map(|tree| Some((tree, read.leaf(read.descend(read.root(tree), sample)).find_map(found)?)))
     }
 
     /// The value of a filter that is there.
     pub(crate) fn get(&self, read: &ForestRead, rule: &Rule) -> Option<u32> {
-        Some(self.find(read, rule)?.1.word)
+        Some(self.find(read, rule)?.1.value())
     }
 
     /// Replaces the value of a filter that is there, and returns what it was. Never fails.
     pub(crate) fn replace(&mut self, read: &ForestRead, rule: &Rule) -> Option<u32> {
-        let (tree, old) = self.find(read, rule)?;
-        self.walk.run(read, tree, rule, usize::MAX);
-        let leaves = self.walk.leaves.iter().map(|leaf| leaf_of(leaf.slot));
-        read.update(|| {
-            for (group, orders) in leaves.flat_map(|(at, groups)| read.leaf(at, groups)) {
-                group.replace(orders, old.order, rule.word);
-            }
-        });
-        Some(old.word)
+        let (_, row) = self.find(read, rule)?;
+        let old = row.value();
+        read.update(|| row.replace(rule.word));
+        Some(old)
     }
 
     /// Takes a filter out, if it is there, and returns its value. Never fails: where there
-    /// is no memory for a leaf without it, it is marked as gone.
+    /// is no memory for leaves without it, it is marked as gone.
     pub(crate) fn remove(&mut self, read: &ForestRead, epochs: &mut Epochs, rule: &Rule) -> Option<u32> {
-        let (tree, old) = self.find(read, rule)?;
+        let (tree, row) = self.find(read, rule)?;
+        let (old, order) = (row.value(), number(row.place()) as u32);
         self.memory.reclaim(epochs);
         let mut walk = core::mem::take(&mut self.walk);
         walk.run(read, tree, rule, usize::MAX);
-        let mut changes = Vec::with_capacity(walk.leaves.len());
         let mut rules = Vec::with_capacity(WIDE);
-        read.update(|| {
-            for &step in &walk.leaves {
-                rules.clear();
-                gather(read, step.slot, usize::MAX, &mut rules);
-                let before = rules.len();
-                rules.retain(|other| other.order != old.order);
-                if rules.len() == before {
-                    continue;
-                }
-                if let Ok(new) = self.leaf(read, &rules) {
-                    step.at.publish(read, new);
-                    changes.push(Change { step, new });
-                } else {
-                    let (at, groups) = leaf_of(step.slot);
-                    read.leaf(at, groups).for_each(|(group, orders)| group.bury(orders, old.order));
-                }
-            }
-        });
-        self.account(read, tree, &changes);
+        let mut without = |step: &Step| {
+            rules.clear();
+            gather(read, step.slot, usize::MAX, &mut rules);
+            rules.retain(|other| other.order != order);
+            Ok(Change { step: *step, new: self.leaf(read, &rules, step.slot)? })
+        };
+        let changes: Result<Vec<Change>, NoRoom> = walk.leaves.iter().map(&mut without).collect();
+        if let Ok(changes) = changes {
+            read.update(|| changes.iter().for_each(|change| change.step.at.publish(read, change.new)));
+            self.account(read, tree, &changes);
+            self.memory.commit(epochs);
+        } else {
+            self.memory.abort();
+            read.update(|| row.bury());
+        }
         self.walk = walk;
         self.rules -= 1;
-        self.memory.commit(epochs);
-        Some(old.word)
+        Some(old)
     }
 }

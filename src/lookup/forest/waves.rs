@@ -1,14 +1,11 @@
-//! Lookups of many keys at once, in any forests: waves of nodes and of leaves.
+//! Lookups of many keys at once, in any forests: tree by tree, in waves.
 //!
-//! Each key has a lane. A wave takes one step in each lane that waits at a node, or scans
-//! the leaf in each that waits at one, and starts fetching what the lane reads next; so
-//! each line has the time of a wave to come in. Who is done with a tree goes on to the
-//! next in the same wave, or drops out.
+//! Each key has a lane. In each tree a wave takes a step in each lane that is at a node, and
+//! the last compares each lane that came to a leaf with it; each step starts fetching what
+//! the lane reads next, so that each line has the time of a wave to come in. Lanes take part
+//! in a tree only if something better may be there than they have found.
 
-use core::hint::select_unpredictable;
-
-use super::group::WIDE;
-use super::read::{EMPTY, ForestRead, LAST, NONE, is_node, leaf_of, limit};
+use super::read::{ForestRead, NONE, TREES, is_node, limit, payload};
 use super::simd::Isa;
 use crate::id::SliceId;
 use crate::key::TableKey;
@@ -84,28 +81,25 @@ impl<'a, F: Fn(TableKey) -> Option<&'a ForestRead> + Copy> Source<'a> for Each<F
     }
 }
 
-/// Keys under way, each with the best match so far, the slot that it is at, and the number
-/// of the tree.
-struct Lanes<S> {
-    keys: [[u64; 2]; BATCH],
+/// Keys under way, each with the place of the best match so far and the slot that it is at.
+struct Lanes<'k, S> {
+    keys: &'k [TableKey; BATCH],
     best: [u64; BATCH],
     slots: [u64; BATCH],
-    trees: [u32; BATCH],
     seen: [S; BATCH],
 }
 
-/// Which lanes wait at a node, and which at a leaf: a bit each, in a register. With queues
-/// in memory each step waited for the store before it.
+/// Lanes, a bit each, in registers: in memory each step would wait for the store before it.
 #[derive(Clone, Copy, Default)]
 struct Waiting {
+    /// For this tree, and then for the next.
+    trees: u64,
     nodes: u64,
     leaves: u64,
-    /// At a leaf, where an entry's rank does not say whether it is better.
-    doubts: u64,
 }
 
 impl Waiting {
-    /// To the end of one queue, or of none.
+    /// A lane is at a slot; it is done with the tree if nothing better may be there.
     #[inline(always)]
     fn push(&mut self, at: usize, slot: u64, limit: u64) {
         let live = u64::from(slot <= limit);
@@ -138,48 +132,54 @@ pub(super) fn lookup_batch<'a, I: Isa, S: Source<'a>, V: Word>(
     isa: I, source: S, keys: &[TableKey], found: &mut [Option<V>],
 ) {
     for (keys, found) in keys.chunks(BATCH).zip(found.chunks_mut(BATCH)) {
-        waves(isa, source, keys.get(..found.len()).unwrap_or(keys), found);
+        if let Some(keys) = keys.first_chunk()
+            && found.len() == BATCH
+        {
+            waves(isa, source, keys, found);
+        } else {
+            let mut some = [TableKey::default(); BATCH];
+            some.iter_mut().zip(keys).for_each(|(to, key)| *to = *key);
+            let count = keys.len().min(found.len());
+            waves(isa, source, &some, found.get_mut(..count).unwrap_or_default());
+        }
     }
 }
 
+/// Up to [`BATCH`] keys.
 #[inline(always)]
-fn waves<'a, I: Isa, S: Source<'a>, V: Word>(isa: I, source: S, keys: &[TableKey], found: &mut [Option<V>]) {
-    let Some(any) = keys.iter().find_map(|&key| source.of(key)) else {
-        found.iter_mut().zip(keys).for_each(|(found, _)| *found = None);
+fn waves<'a, I: Isa, S: Source<'a>, V: Word>(
+    isa: I, source: S, keys: &[TableKey; BATCH], found: &mut [Option<V>],
+) {
+    let Some(any) = keys.iter().take(found.len()).find_map(|&key| source.of(key)) else {
+        found.iter_mut().for_each(|found| *found = None);
         return;
     };
-    let mut lanes = Lanes {
-        keys: [[0; 2]; BATCH],
-        best: [NONE; BATCH],
-        slots: [EMPTY; BATCH],
-        trees: [0; BATCH],
-        seen: [any; BATCH],
-    };
+    let mut lanes = Lanes { keys, best: [NONE; BATCH], slots: [0; BATCH], seen: [any; BATCH] };
     let mut waiting = Waiting::default();
-    for (key, at) in keys.iter().zip(0..BATCH) {
+    for (key, at) in keys.iter().zip(0..found.len()) {
         // Who has no forest waits for nothing, and finds nothing.
-        let Some(seen) = source.of(*key) else { continue };
-        lanes.begin(isa, source, at, key.bits(), seen, &mut waiting);
+        if let Some(seen) = source.of(*key) {
+            lanes.begin(isa, source, at % BATCH, seen, &mut waiting);
+        }
     }
-    while waiting.nodes | waiting.leaves != 0 {
-        for at in Bits(core::mem::take(&mut waiting.nodes)) {
-            lanes.step(isa, source, at % BATCH, &mut waiting);
-        }
-        let leaves = core::mem::take(&mut waiting.leaves);
-        for at in Bits(leaves) {
-            lanes.prefetch(source, at % BATCH);
-        }
-        for at in Bits(leaves) {
-            lanes.scan(isa, source, at % BATCH, &mut waiting);
-        }
-        if waiting.doubts != 0 {
-            for at in Bits(core::mem::take(&mut waiting.doubts)) {
-                lanes.settle(isa, source, at % BATCH, &mut waiting);
+    for tree in 1..TREES {
+        while waiting.nodes != 0 {
+            for at in Bits(core::mem::take(&mut waiting.nodes)) {
+                lanes.step(isa, source, at % BATCH, &mut waiting);
             }
+        }
+        for at in Bits(core::mem::take(&mut waiting.leaves)) {
+            lanes.scan(isa, source, at % BATCH);
+        }
+        for at in Bits(core::mem::take(&mut waiting.trees)) {
+            lanes.next_tree(source, at % BATCH, tree, &mut waiting);
+        }
+        if waiting.trees == 0 {
+            break;
         }
     }
     if source.saw_one_table(&lanes.seen) {
-        for ((found, &best), &seen) in found.iter_mut().zip(&lanes.best).zip(&lanes.seen).take(keys.len()) {
+        for ((found, &best), &seen) in found.iter_mut().zip(&lanes.best).zip(&lanes.seen) {
             *found = source.forest(seen).value(best).map(V::of);
         }
     } else {
@@ -200,86 +200,64 @@ macro_rules! lane {
     };
 }
 
-impl<'a, S: Copy> Lanes<S> {
+impl<'a, S: Copy> Lanes<'_, S> {
     /// Goes to the root of the first tree, and down from it.
     #[inline(always)]
     fn begin<I: Isa>(
-        &mut self, isa: I, source: impl Source<'a, Seen = S>, at: usize, key: u128, seen: S,
-        waiting: &mut Waiting,
+        &mut self, isa: I, source: impl Source<'a, Seen = S>, at: usize, seen: S, waiting: &mut Waiting,
     ) {
-        let slot = source.forest(seen).root(0);
-        *lane!(self.keys, at) = [key as u64, (key >> 64) as u64];
         *lane!(self.seen, at) = seen;
-        *lane!(self.slots, at) = slot;
-        if is_node(slot) {
-            self.step(isa, source, at, waiting);
+        waiting.trees |= 1 << at;
+        let root = source.forest(seen).root(0);
+        if is_node(root) {
+            self.descend(isa, source, at, (root, limit(NONE)), waiting);
         } else {
-            waiting.push(at, slot, limit(NONE));
+            *lane!(self.slots, at) = root;
+            waiting.push(at, root, limit(NONE));
         }
     }
 
-    /// Goes down from a node, or to the next tree if nothing better is there.
+    /// Goes to the root of a tree, if something better may be there.
+    #[inline(always)]
+    fn next_tree(
+        &mut self, source: impl Source<'a, Seen = S>, at: usize, tree: usize, waiting: &mut Waiting,
+    ) {
+        let limit = limit(*lane!(self.best, at));
+        let root = source.forest(*lane!(self.seen, at)).root(tree);
+        // If not, the roots that follow are no better.
+        waiting.trees |= u64::from(root <= limit) << at;
+        *lane!(self.slots, at) = root;
+        waiting.push(at, root, limit);
+    }
+
+    /// Goes down from a node.
     #[inline(always)]
     fn step<I: Isa>(&mut self, isa: I, source: impl Source<'a, Seen = S>, at: usize, waiting: &mut Waiting) {
-        let forest = source.forest(*lane!(self.seen, at));
-        let (slot, tree) = (lane!(self.slots, at), lane!(self.trees, at));
-        let limit = limit(*lane!(self.best, at));
-        let Some(child) = forest.step(isa, *slot, lane!(self.keys, at)) else { return };
-        let dead = child > limit;
-        *tree += u32::from(dead);
-        *slot = select_unpredictable(dead, forest.root(*tree as usize), child);
-        forest.prefetch_node(*slot);
-        waiting.push(at, *slot, limit);
+        let node = (*lane!(self.slots, at), limit(*lane!(self.best, at)));
+        self.descend(isa, source, at, node, waiting);
     }
 
+    /// Goes down from the node of a slot, unless what is there is beyond a limit.
     #[inline(always)]
-    fn prefetch(&mut self, source: impl Source<'a, Seen = S>, at: usize) {
-        source.forest(*lane!(self.seen, at)).prefetch_leaf(*lane!(self.slots, at));
-    }
-
-    /// Is compared with a leaf and goes on to the next tree.
-    #[inline(always)]
-    fn scan<I: Isa>(&mut self, isa: I, source: impl Source<'a, Seen = S>, at: usize, waiting: &mut Waiting) {
-        let forest = source.forest(*lane!(self.seen, at));
-        let (mut number, count) = leaf_of(*lane!(self.slots, at));
-        let (key, mut best, end) = (lane!(self.keys, at), *lane!(self.best, at), number + count);
-        while number < end {
-            let Some(group) = forest.groups.get(number) else { break };
-            let bits = isa.scan(group, key);
-            let entry = (bits | 1 << WIDE).trailing_zeros() as usize % WIDE;
-            let rank = group.rank(entry);
-            let found = u64::from(rank) << 32 | (number * WIDE + entry) as u64;
-            // Of equal ranks the order decides; and who was taken out bears the last rank.
-            if ((rank == (best >> 32) as u32) | (rank >= LAST)) && bits != 0 {
-                waiting.doubts |= 1 << at;
-                return;
-            }
-            // Nothing is all ones: worse than `NONE`.
-            let found = found | u64::from(bits == 0).wrapping_neg();
-            best = select_unpredictable(found < best, found, best);
-            number += 1;
-        }
-        self.next_tree(forest, at, best, waiting);
-    }
-
-    /// As [`scan`](Self::scan), by rank and order.
-    #[inline(always)]
-    fn settle<I: Isa>(
-        &mut self, isa: I, source: impl Source<'a, Seen = S>, at: usize, waiting: &mut Waiting,
+    fn descend<I: Isa>(
+        &mut self, isa: I, source: impl Source<'a, Seen = S>, at: usize, (slot, limit): (u64, u64),
+        waiting: &mut Waiting,
     ) {
+        let Some(key) = self.keys.get(at) else { return };
         let forest = source.forest(*lane!(self.seen, at));
-        let (slot, key, best) = (*lane!(self.slots, at), *lane!(self.keys, at), *lane!(self.best, at));
-        let best = forest.scan_leaf(isa, slot, &key, best);
-        self.next_tree(forest, at, best, waiting);
+        let Some(child) = forest.step(isa, slot, key.as_bits()) else { return };
+        *lane!(self.slots, at) = child;
+        forest.prefetch_slot(child);
+        waiting.push(at, child, limit);
     }
 
+    /// Is compared with a leaf.
     #[inline(always)]
-    fn next_tree(&mut self, forest: &ForestRead, at: usize, best: u64, waiting: &mut Waiting) {
-        *lane!(self.best, at) = best;
-        let tree = lane!(self.trees, at);
-        *tree += 1;
-        let slot = forest.root(*tree as usize);
-        *lane!(self.slots, at) = slot;
-        waiting.push(at, slot, limit(best));
+    fn scan<I: Isa>(&mut self, isa: I, source: impl Source<'a, Seen = S>, at: usize) {
+        let Some(key) = self.keys.get(at) else { return };
+        let forest = source.forest(*lane!(self.seen, at));
+        let found = forest.scan_leaf(isa, payload(*lane!(self.slots, at)), key.as_bits());
+        let best = lane!(self.best, at);
+        *best = found.min(*best);
     }
 }
