@@ -1,17 +1,20 @@
-//! Memory in blocks that readers reach by number.
+//! Memory in cache lines and words, and which places of it are free.
 
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Places that can be named: an entry has 30 bits for a word, four times as many.
-const MOST_PLACES: usize = 1 << 28;
+/// Places that can be named: an entry has 28 bits for one.
+pub(super) const MOST_PLACES: usize = 1 << 28;
 
-/// Words up to the first that begins a cache line.
-pub(super) fn bias(words: &[AtomicU64]) -> usize {
-    (words.as_ptr().addr() / 8).wrapping_neg() % 8
-}
+/// Words of a cache line.
+const WORDS: usize = 8;
+
+/// A cache line.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Line(pub(super) [AtomicU64; WORDS]);
 
 /// So many, all zeros.
 pub(super) fn zeroed<T: Default>(len: usize) -> Box<[T]> {
@@ -20,106 +23,160 @@ pub(super) fn zeroed<T: Default>(len: usize) -> Box<[T]> {
     zeroed.into_boxed_slice()
 }
 
-/// A word, or 0 beyond the end: an index that no writer made finds nothing.
+/// A word of the lines, or 0 beyond the end: an index that no writer made finds nothing.
 #[inline(always)]
-pub(super) fn word(words: &[AtomicU64], at: usize) -> u64 {
-    match words.get(at) {
-        // Relaxed: who has the index got it by an Acquire load of what published it.
-        Some(word) => word.load(Relaxed),
-        None => 0,
-    }
+pub(super) fn word(lines: &[Line], at: usize) -> u64 {
+    // Relaxed: who has the index got it by an Acquire load of what published it.
+    place(lines, at).map_or(0, |word| word.load(Relaxed))
 }
 
-/// A block: where it begins and how many places it has.
+#[inline(always)]
+pub(super) fn place(lines: &[Line], at: usize) -> Option<&AtomicU64> {
+    lines.get(at / WORDS)?.0.get(at % WORDS)
+}
+
+/// A block: where it begins, and the logarithm of how many places it has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Block {
     pub(super) at: u32,
-    pub(super) size: u32,
+    pub(super) order: u32,
 }
 
-/// Which places of a memory are free: a list for each size, and the end that was never
-/// used. Place 0 is in no block.
+impl Block {
+    pub(super) fn places(self) -> usize {
+        1 << self.order
+    }
+}
+
+/// Which places of a memory are free. Place 0 is in no block.
 ///
-/// Free neighbours do not grow together again. What is free in pieces too small to be
-/// used makes a rebuild due.
+/// The buddy system (K. C. Knowlton, "A Fast Storage Allocator", CACM 8(10), 1965): blocks
+/// are powers of two and begin at multiples of their size; two free halves of a block are one
+/// free block again, so that churn leaves no splinters. The lowest free block is taken.
 #[derive(Debug)]
 pub(super) struct Space {
-    free: Vec<Vec<u32>>,
-    next: u32,
-    end: u32,
-    /// Blocks of more than one place begin and end at even places.
-    even: bool,
-    used: u32,
-    /// Never used places that only removals may use.
-    kept: u32,
+    /// For each order which blocks are free.
+    free: Vec<Marks>,
+    used: usize,
+    /// Blocks of the highest order that only removals may use.
+    kept: usize,
+    keep: bool,
 }
 
 impl Space {
-    /// All of `places` but the first two are free. Blocks have at most `most` of them.
-    pub(super) fn new(places: usize, even: bool, most: usize) -> Self {
-        let end = places.min(MOST_PLACES) as u32;
-        Self { free: vec![Vec::new(); most + 1], next: 2, end: end.max(2), even, used: 0, kept: 0 }
+    /// So many places, blocks of up to `2^order` of them.
+    pub(super) fn new(places: usize, order: u32) -> Self {
+        let blocks = (places.min(MOST_PLACES) >> order).max(1);
+        let marks = |at: u32| Marks::new(blocks << (order - at));
+        let mut space = Self { free: (0..=order).map(marks).collect(), used: 0, kept: 0, keep: false };
+        if let Some(free) = space.free.last_mut() {
+            (0..blocks).for_each(|block| free.set(block, true));
+        }
+        space.take(0);
+        (space.used, space.kept) = (0, blocks / 32);
+        space
     }
 
-    /// Keeps a 32nd of all places for removals, or stops keeping it.
+    /// Keeps a 32nd of all places, whole blocks of the largest size, for removals, or stops
+    /// keeping it.
     pub(super) fn keep(&mut self, keep: bool) {
-        self.kept = if keep { self.end / 32 } else { 0 };
+        self.keep = keep;
     }
 
-    /// A block of at least `size` places, with what was in it.
-    pub(super) fn take(&mut self, size: usize) -> Option<Block> {
-        let size = if self.even && size > 1 { size.next_multiple_of(2) as u32 } else { size as u32 };
-        let block = |at| Block { at, size };
-        let found = match self.free.get_mut(size as usize)?.pop() {
-            Some(at) => Some(block(at)),
-            None => self.fresh(size).or_else(|| self.split(size)).map(block),
-        };
-        self.used += found.map_or(0, |found| found.size);
-        found
-    }
-
-    fn fresh(&mut self, size: u32) -> Option<u32> {
-        let skipped = u32::from(self.even && size > 1) & self.next;
-        let at = self.next + skipped % 2;
-        let next = at.checked_add(size).filter(|next| *next <= self.end - self.kept)?;
-        self.give_free(self.next, at - self.next);
-        self.next = next;
-        Some(at)
-    }
-
-    /// The begin of a larger block; the rest of it becomes free.
-    fn split(&mut self, size: u32) -> Option<u32> {
-        for larger in size + 1..self.free.len() as u32 {
-            let Some(at) = self.free.get_mut(larger as usize).and_then(Vec::pop) else { continue };
-            let odd = u32::from(self.even) & size;
-            self.give_free(at + size, odd);
-            self.give_free(at + size + odd, larger - size - odd);
-            return Some(at);
+    /// A block of `2^order` places, with what was in it.
+    pub(super) fn take(&mut self, order: u32) -> Option<Block> {
+        let most = self.free.len() as u32 - 1;
+        let kept = |at: u32| if at == most && self.keep { self.kept } else { 0 };
+        let free = |at: &u32| self.free.get(*at as usize).is_some_and(|free| free.count > kept(*at));
+        let from = (order..=most).find(free)?;
+        let mut block = self.free.get(from as usize)?.first()?;
+        self.mark(from, block, false);
+        for half in (order..from).rev() {
+            block *= 2;
+            self.mark(half, block + 1, true);
         }
-        None
-    }
-
-    fn give_free(&mut self, at: u32, size: u32) {
-        if size > 0
-            && let Some(list) = self.free.get_mut(size as usize)
-        {
-            list.push(at);
-        }
+        self.used += 1 << order;
+        Some(Block { at: (block << order) as u32, order })
     }
 
     pub(super) fn give_back(&mut self, block: Block) {
-        self.used -= block.size;
-        self.give_free(block.at, block.size);
+        self.used -= block.places();
+        let (mut order, mut at) = (block.order, (block.at >> block.order) as usize);
+        while order as usize + 1 < self.free.len()
+            && self.free.get(order as usize).is_some_and(|free| free.has(at ^ 1))
+        {
+            self.mark(order, at ^ 1, false);
+            (order, at) = (order + 1, at / 2);
+        }
+        self.mark(order, at, true);
+    }
+
+    fn mark(&mut self, order: u32, block: usize, free: bool) {
+        if let Some(marks) = self.free.get_mut(order as usize) {
+            marks.set(block, free);
+        }
     }
 
     /// Places in blocks.
     pub(super) fn used(&self) -> usize {
-        self.used as usize
+        self.used
     }
 
-    /// Octets of the lists themselves.
-    pub(super) fn list_octets(&self) -> usize {
-        self.free.iter().map(|list| list.capacity() * 4 + size_of::<Vec<u32>>()).sum()
+    /// Octets of the marks themselves.
+    pub(super) fn octets(&self) -> usize {
+        self.free.iter().flat_map(|marks| &marks.levels).map(|level| level.len() * 8).sum()
+    }
+}
+
+/// A set of numbers that finds its lowest: a bit each, above 64 of them a bit whether there
+/// is one, and so on.
+#[derive(Debug)]
+struct Marks {
+    levels: Vec<Box<[u64]>>,
+    count: usize,
+}
+
+impl Marks {
+    /// None of the numbers below `end`.
+    fn new(end: usize) -> Self {
+        let mut levels = Vec::new();
+        let mut words = end.max(1);
+        loop {
+            words = words.div_ceil(64);
+            levels.push(vec![0; words].into_boxed_slice());
+            if words == 1 {
+                return Self { levels, count: 0 };
+            }
+        }
+    }
+
+    fn has(&self, number: usize) -> bool {
+        let word = self.levels.first().and_then(|level| level.get(number / 64));
+        word.is_some_and(|word| word >> (number % 64) & 1 != 0)
+    }
+
+    /// Puts a number in that was out, or the other way round.
+    fn set(&mut self, mut number: usize, into: bool) {
+        debug_assert!(self.has(number) != into);
+        self.count = if into { self.count + 1 } else { self.count - 1 };
+        for level in &mut self.levels {
+            let Some(word) = level.get_mut(number / 64) else { return };
+            let bit = 1 << (number % 64);
+            let was = *word;
+            *word = if into { was | bit } else { was & !bit };
+            if (was == 0) == (*word == 0) {
+                return;
+            }
+            number /= 64;
+        }
+    }
+
+    fn first(&self) -> Option<usize> {
+        let lowest = |at: usize, level: &[u64]| {
+            let word = level.get(at).copied().filter(|word| *word != 0)?;
+            Some(at * 64 + word.trailing_zeros() as usize)
+        };
+        self.levels.iter().rev().try_fold(0, |at, level| lowest(at, level))
     }
 }
 
@@ -127,28 +184,49 @@ impl Space {
 mod tests {
     use super::*;
 
-    /// Blocks of any history do not overlap, and larger ones begin at even places.
+    /// Blocks of any history do not overlap and begin at multiples of their size; when all
+    /// are given back, memory is as it was.
     #[test]
     fn blocks_do_not_overlap() {
-        for even in [false, true] {
-            let mut space = Space::new(300, even, 12);
+        for (places, order) in [(320, 4), (64 * 64 * 3, 5)] {
+            let mut space = Space::new(places, order);
+            let largest = space.free.last().unwrap().count;
             let mut held: Vec<Block> = Vec::new();
-            let mut random = 1u32;
-            for _ in 0..20_000 {
+            let (mut random, mut refused) = (1u32, 0);
+            for round in 0..20_000 {
                 random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let size = (random >> 16) as usize % 12 + 1;
-                if random >> 31 == 0 || held.is_empty() {
-                    let Some(new) = space.take(size) else { continue };
-                    assert!(new.size as usize >= size && new.at >= 2 && new.at + new.size <= 300);
-                    assert!(!even || new.size == 1 || (new.at % 2, new.size % 2) == (0, 0), "{new:?}");
-                    let apart = |old: &Block| old.at + old.size <= new.at || new.at + new.size <= old.at;
+                let size = (random >> 16) % (order + 1);
+                space.keep(random >> 8 & 1 == 0);
+                let full = round % 4000 < 2000;
+                if held.is_empty() || (random >> 31 == 0) == full || random >> 29 == 7 {
+                    let Some(new) = space.take(size) else {
+                        refused += 1;
+                        continue;
+                    };
+                    assert_eq!((new.order, new.at as usize % new.places()), (size, 0));
+                    assert!(new.at > 0 && new.at as usize + new.places() <= places);
+                    let end = |block: &Block| block.at as usize + block.places();
+                    let apart = |old: &Block| end(old) <= new.at as usize || end(&new) <= old.at as usize;
                     assert!(held.iter().all(apart), "{new:?} in {held:?}");
                     held.push(new);
                 } else {
                     space.give_back(held.swap_remove((random >> 8) as usize % held.len()));
                 }
-                assert_eq!(space.used(), held.iter().map(|block| block.size as usize).sum());
+                assert_eq!(space.used(), held.iter().map(|block| block.places()).sum::<usize>());
             }
+            assert!(refused > 0 || places > 1000);
+            held.into_iter().for_each(|block| space.give_back(block));
+            assert_eq!((space.used(), space.free.last().unwrap().count), (0, largest));
         }
+    }
+
+    /// Of what is kept whole blocks are left for removals, however small the others were.
+    #[test]
+    fn what_is_kept_is_whole() {
+        let mut space = Space::new(64 * 16, 4);
+        space.keep(true);
+        while space.take(0).is_some() {}
+        space.keep(false);
+        assert!(space.take(4).is_some() && space.take(4).is_some() && space.take(4).is_none());
     }
 }

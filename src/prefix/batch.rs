@@ -1,166 +1,232 @@
 //! The read side: many keys at once, so that their cache lines are fetched together.
 
 use core::num::NonZeroU32;
-use core::sync::atomic::{Ordering::*, fence};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*, fence};
 
-use super::address::{Address, FIRST, window};
-use super::block::first;
+use super::PrefixTable;
+use super::address::{Address, FIRST};
 use super::chunk::{CHILD, STRIDE};
-use super::read::{PrefixRead, SHORT};
-use crate::arch::prefetch;
+use super::read::{PrefixRead, slot};
+use super::simd::Isa;
 
 /// Keys that are looked up together.
-const GROUP: usize = 32;
-const HALF: usize = GROUP / 2;
+const GROUP: usize = 2 * HALF;
+/// Keys that instructions take at once, where there are such.
+pub(super) const HALF: usize = 16;
+/// So many keys and fewer go on one by one.
+const FEW: u32 = 4;
+
+/// What is known of some keys: a value or a chunk each, or 0.
+pub(super) type Half = [u32; HALF];
 
 impl<A: Address> PrefixRead<A> {
-    #[inline]
-    pub(super) fn look_up_all(&self, keys: &[A], found: &mut [Option<NonZeroU32>]) {
+    #[inline(always)]
+    pub(super) fn look_up_all<I: Isa>(&self, isa: I, keys: &[A], found: &mut [Option<NonZeroU32>]) {
         let len = keys.len().min(found.len());
         let (Some(keys), Some(found)) = (keys.get(..len), found.get_mut(..len)) else { return };
         let (groups, keys) = keys.as_chunks::<GROUP>();
         let (answers, found) = found.as_chunks_mut::<GROUP>();
         for (group, answers) in groups.iter().zip(answers) {
-            self.look_up_group(group, GROUP, answers);
+            self.look_up_group(isa, group, GROUP, answers);
         }
-        let (groups, keys) = keys.as_chunks::<HALF>();
-        let (answers, found) = found.as_chunks_mut::<HALF>();
-        for (group, answers) in groups.iter().zip(answers) {
-            self.look_up_group(group, HALF, answers);
-        }
-        let len = keys.len();
-        if len > 0 {
-            let (mut some, mut answers) = ([A::default(); HALF], [Some(NonZeroU32::MIN); HALF]);
+        if keys.len() <= FEW as usize {
+            keys.iter().zip(found).for_each(|(key, found)| *found = self.lookup(*key));
+        } else {
+            let (mut some, mut answers) = ([A::default(); GROUP], [None; GROUP]);
             some.iter_mut().zip(keys).for_each(|(to, key)| *to = *key);
-            self.look_up_group(&some, len, &mut answers);
-            found.iter_mut().zip(answers).take(len).for_each(|(to, answer)| *to = answer);
+            self.look_up_group(isa, &some, keys.len(), &mut answers);
+            found.iter_mut().zip(answers).for_each(|(to, answer)| *to = answer);
         }
     }
 
-    /// A pass over the keys for each level: the lines of one pass are fetched while the
-    /// pass before goes on.
+    /// A pass over the keys for each level.
     #[inline(always)]
-    #[allow(clippy::indexing_slicing, reason = "below N by a remainder or a loop's end: nothing is checked")]
-    fn look_up_group<const N: usize>(&self, keys: &[A; N], len: usize, found: &mut [Option<NonZeroU32>; N]) {
+    #[allow(clippy::indexing_slicing, reason = "below GROUP: see `bits`")]
+    fn look_up_group<I: Isa>(
+        &self, isa: I, keys: &[A; GROUP], len: usize, found: &mut [Option<NonZeroU32>; GROUP],
+    ) {
         // Acquire: all of a change that is done is seen.
         let done = self.done.load(Acquire);
         let base = self.inside.base();
+        let (mut high, mut index, mut slots) = ([0; GROUP], [0; GROUP], [0; GROUP]);
+        high.iter_mut().zip(keys).for_each(|(to, key)| *to = key.high());
         // Two loops, since most tables have one zone and need not look for another.
+        let each = index.iter_mut().zip(&high);
         if self.outside.is_none() {
-            self.enter(keys, found, len, |high| (high >> ((64 - base) & 63)) as usize);
+            each.for_each(|(to, high)| *to = (high >> ((64 - base) & 63)) as u32);
         } else {
-            self.enter(keys, found, len, |high| self.inside.index(high));
+            each.for_each(|(to, high)| *to = self.inside.index(*high) as u32);
         }
-        // A bit for each key that is at a chunk. Not a list of them: where a list's next
-        // element goes depends on the line that is waited for, and loads wait for that.
-        let mut active = at_chunks(found);
+        let (mut next, mut best) = (fetch(isa, &self.inside.direct, &index), [0; GROUP]);
         // The words of a chunk were written before its index was.
         fence(Acquire);
-        let (mut at, mut deep) = (base, 0u32);
-        while active != 0 && at < A::BITS {
-            // Two loops, for where the bits stand is the same for all keys.
-            if at <= FIRST {
-                self.pass(keys, active, found, |key| key.high() << at);
-            } else {
-                self.pass(keys, active, found, |key| window(key, at));
+        let mut at = base;
+        loop {
+            let on = chunks(&next);
+            if at >= A::BITS || on.count_ones() <= FEW {
+                for nth in bits(on) {
+                    next[nth] = self.descend(next[nth], best[nth], keys[nth], at);
+                }
+                break;
             }
-            active = at_chunks(found);
-            // What is missed in the first chunk was not covered above it either.
-            deep |= active;
+            let each = slots.iter_mut().zip(keys).zip(&high);
+            if at <= FIRST || A::BITS <= 64 {
+                each.for_each(|((to, _), high)| *to = (high << (at & 63) >> 58) as u32);
+            } else {
+                each.for_each(|((to, key), _)| *to = slot(*key, at) as u32);
+            }
+            let halves = next.as_chunks_mut().0.iter_mut().zip(best.as_chunks_mut().0);
+            for ((next, best), slots) in halves.zip(slots.as_chunks().0) {
+                isa.pass(&self.lines, slots, next, best);
+            }
             at += STRIDE;
         }
-        if found.iter().fold(false, |missed, found| missed | found.is_none()) {
-            self.fall_back(keys, found, len, deep, done);
+        let each = next.iter_mut().zip(&best);
+        each.for_each(|(next, best)| *next = if *next == 0 { *best } else { *next });
+        if next.iter().fold(false, |missed, next| missed | (*next == 0)) {
+            self.fall_back(isa, keys, &index, &mut next, len, done);
         }
+        found.iter_mut().zip(next).for_each(|(found, next)| *found = NonZeroU32::new(next));
     }
 
-    /// The direct table, for the first `len` keys.
+    /// Answers for the keys that found nothing at the end of their way: `index` is where they
+    /// stand in the direct table.
     #[inline(always)]
-    #[allow(clippy::indexing_slicing, reason = "below N by the loop's end: nothing is checked")]
-    fn enter<const N: usize>(
-        &self, keys: &[A; N], found: &mut [Option<NonZeroU32>; N], len: usize, index: impl Fn(u64) -> usize,
+    #[allow(clippy::indexing_slicing, reason = "below GROUP: see `bits`")]
+    fn fall_back<I: Isa>(
+        &self, isa: I, keys: &[A; GROUP], index: &[u32; GROUP], found: &mut [u32; GROUP], len: usize,
+        done: u32,
     ) {
-        let (direct, words, base) = (&*self.inside.direct, &*self.words, self.inside.base());
-        for nth in 0..len.min(N) {
-            let next = direct.get(index(keys[nth].high())).map_or(0, |entry| entry.load(Relaxed));
-            found[nth] = NonZeroU32::new(next);
-            let window = window(keys[nth], base);
-            let at = if A::BITS > SHORT { first::<true>(next, window) } else { first::<false>(next, window) };
-            if let Some(word) = words.get(at) {
-                prefetch(word);
-            }
-        }
-    }
-
-    /// One level of chunks, for the keys whose bits are set in `active`.
-    #[inline(always)]
-    #[allow(clippy::indexing_slicing, reason = "below N by a remainder: nothing is checked")]
-    fn pass<const N: usize>(
-        &self, keys: &[A; N], mut active: u32, found: &mut [Option<NonZeroU32>; N], window: impl Fn(A) -> u64,
-    ) {
-        while active != 0 {
-            let nth = active.trailing_zeros() as usize % N;
-            active &= active - 1;
-            let chunk = found[nth].map_or(0, NonZeroU32::get);
-            let next = self.step(chunk, window(keys[nth]));
-            found[nth] = NonZeroU32::new(next);
-            // Of short addresses, chunks below the first are rare.
-            if A::BITS > SHORT
-                && let Some(word) = self.words.get(first::<true>(next, 0))
-            {
-                prefetch(word);
-            }
-        }
-    }
-
-    /// Answers for the keys that found nothing at the end of their way. Those in `deep` went
-    /// through two chunks or more: there may be something on the way.
-    #[inline(always)]
-    #[allow(clippy::indexing_slicing, reason = "below N: see `bits`")]
-    fn fall_back<const N: usize>(
-        &self, keys: &[A; N], found: &mut [Option<NonZeroU32>; N], len: usize, deep: u32, done: u32,
-    ) {
-        let bits = |mut bits: u32| {
-            core::iter::from_fn(move || {
-                let nth = bits.trailing_zeros() as usize;
-                bits &= bits.wrapping_sub(1);
-                (nth < N).then_some(nth)
-            })
-        };
-        let each = found.iter().take(len).enumerate();
-        let missed = each.fold(0u32, |missed, (nth, found)| missed | u32::from(found.is_none()) << nth);
-        let mut deep = deep & missed;
-        for nth in bits(missed & !deep) {
-            let mut zone = &self.inside;
-            let mut index = zone.index(keys[nth].high());
-            if let Some(outside) = &self.outside
-                && !zone.has(index)
-            {
-                zone = outside;
-                index = zone.index(keys[nth].high());
-                let entry = zone.entry(index);
-                if entry != 0 {
-                    found[nth] = NonZeroU32::new(entry);
-                    deep |= (entry >> 31) << nth;
-                    continue;
-                }
-            }
-            found[nth] = NonZeroU32::new(zone.short_value(index) as u32);
+        let each = found.iter().zip(0..).take(len);
+        let missed = each.fold(0u32, |bits, (found, nth)| bits | u32::from(*found == 0) << nth);
+        let mut cells = *index;
+        cells.iter_mut().for_each(|cell| *cell >>= (self.inside.bits - self.inside.short) & 31);
+        fetch_missing(isa, &self.inside.short_values, &cells, found);
+        // Those that are at a chunk of the other zone.
+        let mut deep = 0;
+        if let Some(zone) = &self.outside {
+            let index: [u32; GROUP] = core::array::from_fn(|nth| {
+                let there = zone.index(keys[nth].high()) as u32;
+                if self.inside.has(index[nth] as usize) { 1 << (zone.bits & 31) } else { there }
+            });
+            let mut entries = fetch(isa, &zone.direct, &index);
+            found.iter_mut().zip(&entries).for_each(|(found, entry)| *found |= *entry);
+            entries
+                .iter_mut()
+                .zip(index)
+                .for_each(|(cell, at)| *cell = at >> ((zone.bits - zone.short) & 31));
+            fetch_missing(isa, &zone.short_values, &entries, found);
+            deep = chunks(found) & missed;
         }
         // No change of short prefixes had begun that was not done at the start?
         if self.begun.load(Relaxed) != done {
             deep = missed;
         }
         for nth in bits(deep) {
-            found[nth] = self.lookup_covering(keys[nth]);
+            found[nth] = self.lookup_covering(keys[nth]).map_or(0, NonZeroU32::get);
         }
     }
 }
 
-/// A bit for each that is a chunk: its top bit.
+/// A bit for each that is a chunk.
 #[inline(always)]
-fn at_chunks<const N: usize>(found: &[Option<NonZeroU32>; N]) -> u32 {
+fn chunks(next: &[u32; GROUP]) -> u32 {
     const { assert!(CHILD == 1 << 31) };
-    let bit = |found: &Option<NonZeroU32>| found.map_or(0, NonZeroU32::get) >> 31;
-    found.iter().zip(0..).fold(0, |bits, (found, nth)| bits | bit(found) << nth)
+    next.iter().zip(0..).fold(0, |bits, (next, nth)| bits | (next >> 31) << nth)
+}
+
+#[inline(always)]
+fn fetch<I: Isa>(isa: I, entries: &[AtomicU32], index: &[u32; GROUP]) -> [u32; GROUP] {
+    let mut found = [0; GROUP];
+    for (found, index) in found.as_chunks_mut().0.iter_mut().zip(index.as_chunks().0) {
+        *found = isa.fetch(entries, index);
+    }
+    found
+}
+
+#[inline(always)]
+fn fetch_missing<I: Isa>(isa: I, cells: &[AtomicU64], index: &[u32; GROUP], found: &mut [u32; GROUP]) {
+    for (found, index) in found.as_chunks_mut().0.iter_mut().zip(index.as_chunks().0) {
+        isa.fetch_missing(cells, index, found);
+    }
+}
+
+/// The numbers of the bits that are set.
+#[inline(always)]
+fn bits(mut bits: u32) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let nth = bits.trailing_zeros() as usize;
+        bits &= bits.wrapping_sub(1);
+        (nth < GROUP).then_some(nth)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::super::simd::Machine;
+    use super::super::{Form, Prefix, PrefixTrie};
+    use super::*;
+
+    /// Batches of any length and single lookups of a table with short prefixes, deep ones,
+    /// large values, and keys of both zones, on all machines, against a scan.
+    fn tried<A: Address>(form: Form, spread: u32, make: impl Fn(u64) -> A) {
+        let mut random = 1u64;
+        let mut next = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random >> 16
+        };
+        let mut key = |near: u32| {
+            // Few different first bits, then any.
+            let first = make((next() % 13) << (64 - spread)).masked(near);
+            first.with(make(next() << 16), near)
+        };
+        let mut prefixes = Vec::new();
+        for nth in 0..900u32 {
+            let len = [3, 9, 14, 18, 21, 24, 24, 29, A::BITS][nth as usize % 9].min(A::BITS);
+            let value = 1 + nth * [1, 1, 300_000, 7][nth as usize / 10 % 4];
+            prefixes.extend(
+                Prefix::new(key([spread, len.saturating_sub(3), A::BITS][nth as usize % 3]), len)
+                    .map(|prefix| (prefix, value)),
+            );
+        }
+        prefixes.sort();
+        prefixes.dedup_by_key(|entry| entry.0);
+        let keys: Vec<A> = (0..700)
+            .map(|nth| match prefixes.get(nth) {
+                Some((prefix, _)) if nth % 4 > 0 => prefix.bits().with(key(0), prefix.len()),
+                _ => key([0, spread][nth % 2]),
+            })
+            .collect();
+        let best = |key: &A| {
+            let covers = prefixes.iter().filter(|(prefix, _)| prefix.covers(*key));
+            NonZeroU32::new(covers.max_by_key(|(prefix, _)| prefix.len()).map_or(0, |entry| entry.1))
+        };
+        let expected: Vec<_> = keys.iter().map(best).collect();
+        assert!(expected.iter().filter(|found| found.is_none()).count() > 20);
+        let (mut read, _) = PrefixTrie::load(prefixes.iter().copied(), form).unwrap().into_halves();
+        for machine in Machine::all() {
+            read.machine = machine;
+            let mut found = vec![None; keys.len()];
+            for len in [1, 4, 5, 17, 31, 32, 33, 64, 700] {
+                found.fill(NonZeroU32::new(5));
+                let each = keys.chunks(len).zip(found.chunks_mut(len));
+                each.for_each(|(keys, found)| read.lookup_batch(keys, found));
+                assert_eq!(found, expected, "{machine:?}, batches of {len}");
+            }
+            assert!(keys.iter().map(|key| read.lookup(*key)).eq(expected.iter().copied()), "{machine:?}");
+        }
+    }
+
+    #[test]
+    fn all_machines_find_what_a_scan_finds() {
+        let form = |skip, bits| Form { skip, direct_bits: Some(bits), ..Form::default() };
+        for (skip, bits) in [(None, 18), (Some(0), 4), (Some(0), 11), (Some(6), 9), (Some(2), 3)] {
+            tried::<u32>(form(skip, bits), 12, |bits| (bits >> 32) as u32);
+            tried::<u64>(form(skip, bits), 12, |bits| bits);
+            tried::<u128>(form(skip, bits), 12, |bits| u128::from(bits) << 64 | u128::from(bits) << 7);
+        }
+    }
 }

@@ -1,20 +1,20 @@
 //! A table made of a whole set of prefixes at once.
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::sync::atomic::AtomicU32;
 
 use super::address::{Address, Prefix};
-use super::arena::{Space, bias, zeroed};
-use super::block::{MOST_UNITS, UNIT_WORDS};
+use super::arena::{MOST_PLACES, Space, zeroed};
+use super::block::MOST_ORDER;
 use super::change::Change;
-use super::chunk::{Chunk, MOST_PREFIXES, STRIDE};
+use super::chunk::{Chunk, LIST_ORDER, STRIDE};
 use super::control::PrefixControl;
 use super::form::{Entry, Form, InsertError, LEVELS, MOST_VALUE, UpdateError, least_lines, levels};
 use super::own::Own;
 use super::read::PrefixRead;
+use super::simd::Machine;
 use super::zone::Zone;
 use crate::epoch::Epochs;
 
@@ -57,56 +57,64 @@ pub(super) fn load<A: Address>(mut sorted: Vec<Entry<A>>, form: Form) -> Halves<
     });
     let skip = form.skip(&sorted);
     let bits = form.bits(skip, &sorted);
-    // Enough for most tables; values that are large, or many prefixes in each chunk, need more.
-    let mut room = 100;
+    // Most tables are like a part of them; in others something is left to be found out.
+    let mut room = 16;
     loop {
         if let Some(made) = build(&sorted, form, skip, bits, room) {
             return made;
         }
-        room += room / 2;
+        room += room / 4;
     }
 }
 
-/// `None` if `room` percent of the memory that such a table is thought to need is too little.
+/// One of so many groups of prefixes is looked at to see what memory all need.
+const SAMPLED: usize = 16;
+
+/// `None` if `room` 16ths of the memory that such a table is thought to need are too few.
 fn build<A: Address>(
     sorted: &[Entry<A>], form: Form, skip: u32, bits: u32, room: usize,
 ) -> Option<Halves<A>> {
     let top = sorted.iter().map(|entry| entry.0).rfind(|prefix| prefix.len() > skip);
     let top = top.map_or(A::default(), |prefix| prefix.bits().masked(skip));
-    let inside = Zone::new(top, skip, bits);
-    let outside = (skip > 0).then(|| Zone::new(A::default(), 0, 8));
-
-    let (deep, chunks) = (sorted.len() + form.spare, count_chunks(sorted, inside.base()) + form.spare);
-    let units = (chunks + deep / 14) * room / 100 * 9 / 8 + 2048;
-    let lists = deep * 9 / 8 * room / 100 + 1024;
-    let most_waiting = form.waiting.unwrap_or((units * 32 + lists * 8) / 16);
-    let (units, lists) = (units + most_waiting / 32, lists + most_waiting / 8);
-    let read = PrefixRead {
-        inside,
-        outside,
+    let mut read = PrefixRead {
+        inside: Zone::new(top, skip, bits),
+        outside: (skip > 0).then(|| Zone::new(A::default(), 0, 8)),
         top,
-        words: zeroed(units * UNIT_WORDS + 8),
-        heads: zeroed(units + 2),
-        own: zeroed(lists),
+        lines: zeroed(0),
+        heads: zeroed(0),
+        own: zeroed(0),
         begun: AtomicU32::new(0),
         done: AtomicU32::new(0),
+        machine: Machine::detect(),
     };
     let mut control = PrefixControl {
         form,
-        units: Space::new(units, true, MOST_UNITS),
-        lists: Space::new(lists, false, MOST_PREFIXES),
+        units: Space::new(0, MOST_ORDER),
+        lists: Space::new(0, LIST_ORDER),
         len: 0,
         built: sorted.len(),
         levels: [0; LEVELS],
         waiting: 0,
-        most_waiting,
+        most_waiting: 0,
         deferred: VecDeque::new(),
         change: Change::default(),
         copied: 0,
-        words_at: read.words.as_ptr().addr(),
-        bias: bias(&read.words),
+        lines_at: 0,
         of: PhantomData,
     };
+    let (units, lists) = control.needed(&read, sorted)?;
+    let (units, lists) = (units * room / 16, lists * room / 16);
+    // A prefix more is a chunk of the usual size and a longer list, or some small chunks.
+    let chunks = form.spare * (1 + A::BITS as usize / 32);
+    let (units, lists) = (units + chunks + 2048, lists + 2 * form.spare + 1024);
+    control.most_waiting = form.waiting.unwrap_or((units * 32 + lists * 8) / 16);
+    let (units, lists) = (units + control.most_waiting / 32, lists + control.most_waiting / 8);
+    let units = units.next_multiple_of(1 << MOST_ORDER).min(MOST_PLACES);
+    let lists = lists.next_multiple_of(1 << LIST_ORDER).min(MOST_PLACES);
+    // A line more, so that a gather of what is beyond the end is cut off at a line.
+    (read.lines, read.heads, read.own) = (zeroed(units / 2 + 1), zeroed(units), zeroed(lists / 8));
+    (control.units, control.lists) = (Space::new(units, MOST_ORDER), Space::new(lists, LIST_ORDER));
+    control.lines_at = read.lines.as_ptr().addr();
     control.fill(&read, sorted)?;
     control.copied = 0;
     Some((read, control))
@@ -123,20 +131,40 @@ impl<A: Address> PrefixControl<A> {
             let old = self.put(read, &mut epochs, prefix, value).ok()?;
             debug_assert!(old.is_none(), "no prefix comes twice");
         }
-        // Those inside are neighbours.
-        let deep = |entry: &Entry<A>| inside(entry.0) && entry.0.len() > base;
-        for group in sorted
-            .chunk_by(|a, b| read.inside.index(a.0.bits().high()) == read.inside.index(b.0.bits().high()))
-        {
-            let longer: Box<[Entry<A>]> = group.iter().copied().filter(deep).collect();
-            let Some(&(prefix, _)) = longer.first() else { continue };
-            let index = read.inside.index(prefix.bits().high());
+        for (index, longer) in groups(read, sorted) {
             let chunk = self.build_chunk(read, &longer, 0, base, read.inside.entry(index))?;
             self.change.entries.push((index, chunk));
             self.commit(&read.inside, &mut epochs);
             self.len += longer.len();
         }
         Some(())
+    }
+
+    /// The units and the places of lists that the prefixes need, from a sample of them, which
+    /// is made without memory to write it to.
+    fn needed(&mut self, read: &PrefixRead<A>, sorted: &[Entry<A>]) -> Option<(usize, usize)> {
+        let base = read.inside.base();
+        let step = if sorted.len() < 1 << 14 { 1 } else { SAMPLED };
+        let (mut sampled, mut deep) = (0, 0);
+        let (mut units, mut lists) = (0, 0);
+        for (nth, (_, longer)) in groups(read, sorted).enumerate() {
+            deep += longer.len();
+            if nth % step > 0 {
+                continue;
+            }
+            sampled += longer.len();
+            self.units = Space::new((count_chunks(&longer, base) + 2) << MOST_ORDER, MOST_ORDER);
+            self.lists = Space::new(2 * longer.len() + (2 << LIST_ORDER), LIST_ORDER);
+            // What covers them is not known yet: something like the first of them.
+            let above = longer.first().map_or(0, |entry| entry.1);
+            self.build_chunk(read, &longer, 0, base, above)?;
+            self.change.made.clear();
+            (units, lists) = (units + self.units.used(), lists + self.lists.used());
+        }
+        self.levels = [0; LEVELS];
+        let all = |part: usize| (part as u64 * deep as u64 / sampled.max(1) as u64) as usize;
+        let some = |part: usize| if step == 1 { part } else { all(part) * 33 / 32 };
+        Some((some(units), some(lists)))
     }
 
     fn put(
@@ -171,6 +199,19 @@ impl<A: Address> PrefixControl<A> {
         chunk.own = self.make_own(read, &own)?;
         self.make(read, &chunk, level)
     }
+}
+
+/// The prefixes below each entry of the direct table that has such, which are neighbours.
+fn groups<'a, A: Address>(
+    read: &'a PrefixRead<A>, sorted: &'a [Entry<A>],
+) -> impl Iterator<Item = (usize, Vec<Entry<A>>)> {
+    let index = |entry: &Entry<A>| read.inside.index(entry.0.bits().high());
+    let inside = |prefix: Prefix<A>| core::ptr::eq(read.zone_of(prefix), &read.inside);
+    let deep = move |entry: &&Entry<A>| entry.0.len() > read.inside.base() && inside(entry.0);
+    sorted.chunk_by(move |a, b| index(a) == index(b)).filter_map(move |group| {
+        let longer: Vec<_> = group.iter().filter(deep).copied().collect();
+        longer.first().map(index).map(|index| (index, longer))
+    })
 }
 
 /// How many chunks the prefixes need below the first `base` bits.

@@ -6,11 +6,11 @@ use core::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::address::Address;
 use super::arena::Block;
-use super::block::{Encoded, UNIT_WORDS, begin};
+use super::block::{Encoded, unit};
 use super::chunk::Chunk;
 use super::control::PrefixControl;
 use super::own::{Own, count};
-use super::read::{Head, PrefixRead, SHORT};
+use super::read::{Head, PrefixRead};
 use super::zone::Zone;
 use crate::epoch::Epochs;
 
@@ -26,8 +26,8 @@ pub(super) enum Piece {
 impl Piece {
     fn octets(self) -> usize {
         match self {
-            Self::Chunk(_, block) => block.size as usize * 32,
-            Self::List(block) => block.size as usize * 8,
+            Self::Chunk(_, block) => block.places() * 32,
+            Self::List(block) => block.places() * 8,
         }
     }
 }
@@ -35,7 +35,7 @@ impl Piece {
 /// Nothing of it can be seen before `commit`.
 #[derive(Debug, Default)]
 pub(super) struct Change {
-    made: Vec<Piece>,
+    pub(super) made: Vec<Piece>,
     replaced: Vec<Piece>,
     /// Entries of the direct table to be stored.
     pub(super) entries: Vec<(usize, u32)>,
@@ -55,19 +55,15 @@ impl<A: Address> PrefixControl<A> {
 
     /// Writes a chunk that nobody can reach yet. `None` if there is no room.
     pub(super) fn make(&mut self, read: &PrefixRead<A>, chunk: &Chunk, level: usize) -> Option<u32> {
-        let encoded = if A::BITS > SHORT {
-            Encoded::new::<true>(&chunk.slots)
-        } else {
-            Encoded::new::<false>(&chunk.slots)
-        };
-        let block = self.units.take(encoded.units)?;
+        let encoded = Encoded::new(&chunk.slots, chunk.above);
+        let block = self.units.take(encoded.order)?;
         self.change.made.push(Piece::Chunk(level as u8, block));
         self.count(level, true);
-        let entry = encoded.write(&read.words, self.bias + block.at as usize * UNIT_WORDS);
-        if let Some(head) = read.heads.get(begin(entry) / UNIT_WORDS) {
-            head.store(Head::new(chunk.above, chunk.own, block.size).0, Relaxed);
+        let entry = encoded.write(&read.lines, block.at);
+        if let Some(head) = read.heads.get(unit(entry)) {
+            head.store(Head::new(chunk.own, block.order).0, Relaxed);
         }
-        self.copied += encoded.units as u64 * 32;
+        self.copied += block.places() as u64 * 32;
         Some(entry)
     }
 
@@ -76,24 +72,23 @@ impl<A: Address> PrefixControl<A> {
         if own.len() == 0 {
             return Some(0);
         }
-        let block = self.lists.take(own.len())?;
+        let block = self.lists.take(order(own.len()))?;
         self.change.made.push(Piece::List(block));
-        own.write(read.own.get(block.at as usize..)?);
+        own.write(&read.own, block.at);
         self.copied += own.len() as u64 * 8;
         Some(block.at)
     }
 
     /// The chunk at `at` is gone once the change is committed.
     pub(super) fn replace(&mut self, read: &PrefixRead<A>, at: u32, level: usize) {
-        let place = begin(at).saturating_sub(self.bias) / UNIT_WORDS;
-        let block = Block { at: place as u32, size: read.head(at).units() };
+        let block = Block { at: unit(at) as u32, order: read.head(at).order() };
         self.change.replaced.push(Piece::Chunk(level as u8, block));
     }
 
     pub(super) fn replace_own(&mut self, read: &PrefixRead<A>, at: u32) {
         if at != 0 {
-            let size = count(&read.own, at) as u32;
-            self.change.replaced.push(Piece::List(Block { at, size }));
+            let order = order(count(&read.own, at));
+            self.change.replaced.push(Piece::List(Block { at, order }));
         }
     }
 
@@ -166,4 +161,9 @@ impl<A: Address> PrefixControl<A> {
             *count = if up { *count + 1 } else { count.saturating_sub(1) };
         }
     }
+}
+
+/// That of a list of so many prefixes.
+fn order(len: usize) -> u32 {
+    len.next_power_of_two().ilog2()
 }

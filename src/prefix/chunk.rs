@@ -10,6 +10,8 @@ pub(super) const CHILD: u32 = 1 << 31;
 pub(super) const STRIDE: u32 = 6;
 /// The most prefixes that end in one chunk: one to six bits of 64 slots.
 pub(super) const MOST_PREFIXES: usize = 126;
+/// The logarithm of the places of the longest list of them.
+pub(super) const LIST_ORDER: u32 = 7;
 
 /// For each slot 0 (nothing), a value, or a chunk.
 pub(super) type Slots = [u32; 64];

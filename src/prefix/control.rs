@@ -39,13 +39,12 @@ pub struct PrefixControl<A> {
     pub(super) deferred: VecDeque<(Epoch, Piece)>,
     pub(super) change: Change,
     pub(super) copied: u64,
-    /// Where the words of its read side are, and the first of a line among them.
-    pub(super) words_at: usize,
-    pub(super) bias: usize,
+    /// Where the lines of its read side are.
+    pub(super) lines_at: usize,
     pub(super) of: PhantomData<fn(A)>,
 }
 
-/// Spare prefixes whose room is enough for any one update: 512 chunks of 12 units.
+/// Spare prefixes whose room is enough for any one update: 512 chunks of 16 units.
 const ANY_UPDATE: usize = 1 << 14;
 
 /// Where the octets of a table are.
@@ -101,7 +100,7 @@ impl<A: Address> PrefixControl<A> {
     }
 
     fn ready(&mut self, read: &PrefixRead<A>, epochs: &mut Epochs) -> Result<(), UpdateError> {
-        if read.words.as_ptr().addr() != self.words_at {
+        if read.lines.as_ptr().addr() != self.lines_at {
             return Err(UpdateError::NotPaired);
         }
         self.reclaim(epochs);
@@ -267,10 +266,10 @@ impl<A: Address> PrefixControl<A> {
         let zones = || core::iter::once(&read.inside).chain(&read.outside).map(Zone::octets);
         let direct: usize = zones().map(|(lookups, _)| lookups).sum();
         let own: usize = zones().map(|(_, updates)| updates).sum();
-        let lists = self.units.list_octets()
-            + self.lists.list_octets()
+        let lists = self.units.octets()
+            + self.lists.octets()
             + self.deferred.capacity() * size_of::<(Epoch, Block)>();
-        let blocks = (read.words.len() + read.heads.len() + read.own.len()) * 8;
+        let blocks = (read.lines.len() + read.own.len()) * 64 + read.heads.len() * 4;
         Octets {
             read: direct + self.units.used() * 32,
             total: direct + own + lists + blocks + size_of::<(PrefixRead<A>, Self)>(),

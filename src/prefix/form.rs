@@ -3,7 +3,8 @@
 use super::address::{Address, Prefix};
 use super::chunk::STRIDE;
 
-/// Values are 1 to 2^31 - 1; those below 2^15 take two octets a run, others six.
+/// Values are 1 to 2^31 - 1. They take two octets a run where those of 64 neighbours are
+/// within 2^16 of each other, else four.
 pub const MOST_VALUE: u32 = u32::MAX >> 1;
 
 /// The most bits that a direct table stands for: 4 MiB for lookups, 8 for updates.
@@ -29,7 +30,7 @@ pub struct Form {
     /// The most prefixes that are accepted.
     pub most: usize,
     /// The most cache lines that a lookup may touch: prefixes of up to
-    /// 20 + 6 * n bits fit within 2 + 3 * n lines.
+    /// 20 + 6 * n bits fit within 2 + n lines.
     pub bound: u32,
 }
 
@@ -79,12 +80,10 @@ pub enum UpdateError {
 }
 
 /// Cache lines that a lookup touches at most where there are so many levels of chunks: the
-/// direct entry, two lines of each chunk, the cell of the short prefixes, and, where the
-/// answer may stand further up, a head of each chunk; one more for an entry of the other
-/// zone.
+/// direct entry, a line of each chunk, and the cell of the short prefixes; one more for an
+/// entry of the other zone.
 pub(super) fn lines(levels: u32, zones: u32) -> u32 {
-    let heads = if levels > 1 { levels } else { 0 };
-    1 + zones + 2 * levels + heads
+    1 + zones + levels
 }
 
 /// Levels of chunks for a prefix of `len` bits where `base` bits stand above them.
@@ -128,8 +127,8 @@ impl Form {
         let cost = |bits: u32| {
             let chunks = |len: usize| levels(len as u32, skip + bits) as usize;
             let away: usize = lengths.iter().enumerate().map(|(len, n)| n * chunks(len)).sum();
-            // A bit more is worth a tenth of a chunk once the table leaves the near caches.
-            away * 10 + bits.saturating_sub(16) as usize * sorted.len()
+            // A bit more is worth a fifth of a chunk once the table leaves the near caches.
+            away * 5 + bits.saturating_sub(16) as usize * sorted.len()
         };
         let best = (most.saturating_sub(5).max(2)..=most).min_by_key(|&bits| cost(bits));
         let longest = lengths.iter().rposition(|count| *count > 0).unwrap_or(0) as u32;

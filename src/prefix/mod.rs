@@ -67,6 +67,7 @@ mod control;
 mod form;
 mod own;
 mod read;
+mod simd;
 mod trie;
 mod update;
 mod walk;

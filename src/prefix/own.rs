@@ -1,8 +1,8 @@
 //! The prefixes that end in a chunk. Lookups do not touch them.
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
-use super::arena::word;
+use super::arena::{Line, place, word};
 use super::chunk::{MOST_PREFIXES, covered};
 
 /// The prefixes that end in a chunk, by position: a prefix of `l` of the chunk's bits
@@ -21,19 +21,21 @@ impl Own {
         Self { entries: [0; MOST_PREFIXES], len: 0 }
     }
 
-    pub(super) fn read(words: &[AtomicU64], at: u32) -> Self {
+    pub(super) fn read(memory: &[Line], at: u32) -> Self {
         let mut own = Self::new();
-        own.len = count(words, at);
+        own.len = count(memory, at);
         for (nth, entry) in own.entries.iter_mut().take(own.len).enumerate() {
-            *entry = word(words, at as usize + nth) & 0xff_ffff_ffff;
+            *entry = word(memory, at as usize + nth) & 0xff_ffff_ffff;
         }
         own
     }
 
-    pub(super) fn write(&self, to: &[AtomicU64]) {
+    pub(super) fn write(&self, memory: &[Line], at: u32) {
         let mut count = (self.len as u64) << 40;
-        for (word, entry) in to.iter().zip(self.entries.iter().take(self.len)) {
-            word.store(entry | count, Relaxed);
+        for (at, entry) in (at as usize..).zip(self.entries.iter().take(self.len)) {
+            if let Some(word) = place(memory, at) {
+                word.store(entry | count, Relaxed);
+            }
             count = 0;
         }
     }
@@ -85,6 +87,6 @@ impl Own {
 }
 
 /// How many prefixes the block at `at` holds.
-pub(super) fn count(words: &[AtomicU64], at: u32) -> usize {
-    if at == 0 { 0 } else { ((word(words, at as usize) >> 40) as usize).min(MOST_PREFIXES) }
+pub(super) fn count(memory: &[Line], at: u32) -> usize {
+    if at == 0 { 0 } else { ((word(memory, at as usize) >> 40) as usize).min(MOST_PREFIXES) }
 }

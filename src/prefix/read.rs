@@ -8,13 +8,14 @@
 
 use alloc::boxed::Box;
 use core::num::NonZeroU32;
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::PrefixTable;
 use super::address::{Address, window};
-use super::arena::word;
-use super::block::{self, UNIT_WORDS, step};
+use super::arena::Line;
+use super::block::{self, unit, walk};
 use super::chunk::{CHILD, Chunk, STRIDE};
+use super::simd::Machine;
 use super::zone::Zone;
 use crate::arch::prefetch;
 
@@ -31,40 +32,34 @@ pub struct PrefixRead<A> {
     pub(super) outside: Option<Zone>,
     pub(super) top: A,
     /// The chunks.
-    pub(super) words: Box<[AtomicU64]>,
-    /// A [`Head`] for each unit at which a chunk begins.
-    pub(super) heads: Box<[AtomicU64]>,
+    pub(super) lines: Box<[Line]>,
+    /// A [`Head`] for each unit at which a chunk begins; lookups do not touch them.
+    pub(super) heads: Box<[AtomicU32]>,
     /// Prefixes by chunk; lookups do not touch them.
-    pub(super) own: Box<[AtomicU64]>,
+    pub(super) own: Box<[Line]>,
     /// Changes of short prefixes that have begun, and that are done.
     pub(super) begun: AtomicU32,
     pub(super) done: AtomicU32,
+    /// What batches are looked up with.
+    pub(super) machine: Machine,
 }
 
-/// Addresses of no more bits have leaves of 16 bits.
-pub(super) const SHORT: u32 = 32;
-
-/// What is known of a chunk besides its slots: the value of the longest prefix of the
-/// level above that covers all of it in the low 32 bits, the list of its own prefixes in
-/// the next 28, the units of its block in the top 4. Most lookups do not touch it.
+/// What updates need to know of a chunk: the list of its own prefixes in the low 28 bits,
+/// the order of its block in the top 4.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Head(pub(super) u64);
+pub(super) struct Head(pub(super) u32);
 
 impl Head {
-    pub(super) fn new(above: u32, own: u32, units: u32) -> Self {
-        Self(u64::from(above) | u64::from(own) << 32 | u64::from(units) << 60)
-    }
-
-    pub(super) fn above(self) -> u32 {
-        self.0 as u32
+    pub(super) fn new(own: u32, order: u32) -> Self {
+        Self(own | order << 28)
     }
 
     pub(super) fn own(self) -> u32 {
-        (self.0 >> 32) as u32 & 0x0fff_ffff
+        self.0 & 0x0fff_ffff
     }
 
-    pub(super) fn units(self) -> u32 {
-        (self.0 >> 60) as u32
+    pub(super) fn order(self) -> u32 {
+        self.0 >> 28
     }
 }
 
@@ -72,10 +67,8 @@ impl<A: Address> PrefixTable<A> for PrefixRead<A> {
     #[inline(always)]
     fn lookup(&self, address: A) -> Option<NonZeroU32> {
         let mut found = self.inside.entry(self.inside.index(address.high()));
-        let mut at = self.inside.base();
-        while found & CHILD != 0 && at < A::BITS {
-            found = self.step(found, window(address, at));
-            at += STRIDE;
+        if found & CHILD != 0 {
+            found = self.machine.descend(self, found, address);
         }
         match NonZeroU32::new(found) {
             None => self.lookup_covering(address),
@@ -92,7 +85,7 @@ impl<A: Address> PrefixTable<A> for PrefixRead<A> {
 
     #[inline]
     fn lookup_batch(&self, addresses: &[A], found: &mut [Option<NonZeroU32>]) {
-        self.look_up_all(addresses, found);
+        self.machine.lookup_batch(self, addresses, found);
     }
 }
 
@@ -105,33 +98,34 @@ impl<A: Address> PrefixRead<A> {
         }
     }
 
-    /// What a chunk has for the slot at the top of `window`.
+    /// What stands for `key` below an entry from bit `at` on: that of its last slot or, if
+    /// that is empty, the last that covered a whole chunk on the way, `best` before it.
     #[inline(always)]
-    pub(super) fn step(&self, entry: u32, window: u64) -> u32 {
-        if A::BITS > SHORT {
-            step::<true>(&self.words, entry, window)
-        } else {
-            step::<false>(&self.words, entry, window)
+    pub(super) fn descend(&self, mut entry: u32, mut best: u32, key: A, mut at: u32) -> u32 {
+        let mut rest = key.after(at);
+        while entry & CHILD != 0 && at < A::BITS {
+            let (next, above) = walk(&self.lines, entry, (rest.high() >> 58) as usize);
+            best = if above == 0 { best } else { above };
+            (entry, rest, at) = (next, rest.after(STRIDE), at + STRIDE);
         }
+        if entry == 0 { best } else { entry }
     }
 
     pub(super) fn head(&self, entry: u32) -> Head {
-        Head(word(&self.heads, block::begin(entry) / UNIT_WORDS))
+        Head(self.heads.get(unit(entry)).map_or(0, |head| head.load(Relaxed)))
+    }
+
+    pub(super) fn above(&self, entry: u32) -> u32 {
+        block::above(&self.lines, entry)
     }
 
     pub(super) fn chunk(&self, entry: u32) -> Chunk {
-        let head = self.head(entry);
-        let slots = if A::BITS > SHORT {
-            block::slots::<true>(&self.words, entry)
-        } else {
-            block::slots::<false>(&self.words, entry)
-        };
-        Chunk { slots, above: head.above(), own: head.own() }
+        let slots = block::slots(&self.lines, entry);
+        Chunk { slots, above: self.above(entry), own: self.head(entry).own() }
     }
 
     /// The answer for a key that found nothing at the end of its way: it may fall under a
-    /// prefix that ends two levels or more above the last chunk, under a short one, or into
-    /// the other zone.
+    /// short prefix, or into the other zone.
     ///
     /// Repeats only if a short prefix of `key` was changed in between.
     #[inline(never)]
@@ -140,15 +134,7 @@ impl<A: Address> PrefixRead<A> {
         let index = zone.index(key.high());
         let mut short = zone.short_value(index);
         loop {
-            let mut found = zone.entry(index);
-            let (mut best, mut at) = (0, zone.base());
-            while found & CHILD != 0 && at < A::BITS {
-                let above = self.head(found).above();
-                best = if above == 0 { best } else { above };
-                found = self.step(found, window(key, at));
-                at += STRIDE;
-            }
-            let found = if found == 0 { best } else { found };
+            let found = self.descend(zone.entry(index), 0, key, zone.base());
             if found != 0 {
                 return NonZeroU32::new(found);
             }
@@ -160,4 +146,10 @@ impl<A: Address> PrefixRead<A> {
             short = now;
         }
     }
+}
+
+/// The six bits of a key from bit `at` on.
+#[inline(always)]
+pub(super) fn slot<A: Address>(key: A, at: u32) -> usize {
+    (window(key, at) >> 58) as usize
 }

@@ -1,11 +1,12 @@
 //! Changes below the direct table.
 
 use super::address::{Address, Prefix};
+use super::block::walk;
 use super::chunk::{CHILD, Chunk, STRIDE, covered};
 use super::control::PrefixControl;
 use super::form::{LEVELS, UpdateError};
 use super::own::Own;
-use super::read::PrefixRead;
+use super::read::{PrefixRead, slot};
 use super::zone::Zone;
 use crate::epoch::Epochs;
 
@@ -35,6 +36,7 @@ impl<A: Address> PrefixControl<A> {
         let (base, key) = (zone.base(), prefix.bits());
         let index = zone.index(key.high());
         let bits = |level: usize| key.after(base + STRIDE * level as u32);
+        let slot_of = |level: usize| slot(key, base + STRIDE * level as u32);
         let last = ((prefix.len() - base - 1) / STRIDE) as usize;
         // The chunks that are there already.
         let mut path = [0u32; LEVELS];
@@ -44,7 +46,7 @@ impl<A: Address> PrefixControl<A> {
                 break;
             }
             *at = below;
-            below = read.step(below, bits(level).high());
+            below = walk(&read.lines, below, slot_of(level)).0;
             depth = level + 1;
         }
         let there = |level: usize| if level < depth { path.get(level).copied() } else { None };
@@ -53,7 +55,7 @@ impl<A: Address> PrefixControl<A> {
             None => below,
             Some(level) => {
                 let own = read.head(there(level)?).own();
-                Own::read(&read.own, own).best(bits(level).top(STRIDE))
+                Own::read(&read.own, own).best(slot_of(level))
             }
         };
         let empty = |level| Chunk::empty(if level == depth { above } else { 0 });
@@ -74,7 +76,7 @@ impl<A: Address> PrefixControl<A> {
                 continue;
             }
             let best = own.best(slot);
-            if read.head(child).above() != best {
+            if read.above(child) != best {
                 let child = self.with_above(read, child, best, last + 1)?;
                 if let Some(slot) = chunk.slots.get_mut(slot) {
                     *slot = child;
@@ -89,7 +91,7 @@ impl<A: Address> PrefixControl<A> {
         for level in (0..last).rev() {
             let mut chunk = there(level).map_or_else(|| empty(level), |at| read.chunk(at));
             let below_or_above = if below == 0 { chunk.above } else { below };
-            let slot = bits(level).top(STRIDE);
+            let slot = slot_of(level);
             if let Some(slot) = chunk.slots.get_mut(slot) {
                 *slot = below_or_above;
             }

@@ -2,10 +2,11 @@
 
 use alloc::vec::Vec;
 
-use super::address::{Address, Prefix, window};
+use super::address::{Address, Prefix};
+use super::block::walk;
 use super::chunk::{CHILD, STRIDE, covered};
 use super::own::Own;
-use super::read::PrefixRead;
+use super::read::{PrefixRead, slot};
 use super::zone::Zone;
 
 impl<A: Address> PrefixRead<A> {
@@ -20,14 +21,14 @@ impl<A: Address> PrefixRead<A> {
     pub(super) fn longest_in(&self, zone: &Zone, key: A, most: u32) -> Option<(u32, u32)> {
         let (mut at, mut len, mut best) = (zone.entry(zone.index(key.high())), zone.base(), None);
         while at & CHILD != 0 && len < most {
-            let slot = key.after(len).top(STRIDE);
+            let slot = slot(key, len);
             for (position, value) in Own::read(&self.own, self.head(at).own()).iter() {
                 let length = len + position.max(1).ilog2();
                 if covered(position).contains(&slot) && length <= most {
                     best = Some((length, value));
                 }
             }
-            at = self.step(at, window(key, len));
+            at = walk(&self.lines, at, slot).0;
             len += STRIDE;
         }
         if best.is_some() || most < zone.skip {

@@ -140,7 +140,7 @@ fn internet_routes_of_ipv4() {
     let routes = routes(&text, |a| a.parse::<Ipv4Addr>().ok().map(u32::from), |a| a.into());
     assert_eq!(routes.len(), 901_899);
     let next = |a: u32, up| if up { a.wrapping_add(1) } else { a.wrapping_sub(1) };
-    prove(routes, |bits| (bits >> 96) as u32, next, [5_500_000, 40_000_000]);
+    prove(routes, |bits| (bits >> 96) as u32, next, [6_000_000, 24_000_000]);
 }
 
 #[test]
@@ -149,5 +149,5 @@ fn internet_routes_of_ipv6() {
     let routes = routes(&text, |a| a.parse::<Ipv6Addr>().ok().map(u128::from), |a| (a ^ a >> 64) as u64);
     assert_eq!(routes.len(), 160_147);
     let next = |a: u128, up| if up { a.wrapping_add(1) } else { a.wrapping_sub(1) };
-    prove(routes, |bits| bits, next, [8_000_000, 20_000_000]);
+    prove(routes, |bits| bits, next, [5_000_000, 12_000_000]);
 }

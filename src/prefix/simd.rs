@@ -1,0 +1,475 @@
+//! One of the files that need `unsafe`: instructions that look 16 keys up at once, and the
+//! choice of them.
+//!
+//! The choice is made when a table is built, by what the machine can do, or by what the
+//! compiler may assume where there is no `std` to ask the machine. A batch takes one branch;
+//! inside, everything is one function for one kind of machine.
+
+#![allow(unsafe_code)]
+
+use core::num::NonZeroU32;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
+
+use super::address::Address;
+use super::arena::Line;
+use super::batch::{HALF, Half};
+use super::block::{line, walk};
+use super::read::PrefixRead;
+use crate::arch::prefetch_line;
+
+/// What a batch is generic over.
+pub(super) trait Isa: Copy {
+    /// One level of chunks: puts what the chunks have for the slots in the place of those
+    /// that are chunks among `next`. Where that is another chunk, `best` becomes what covers
+    /// all of the first, if anything does; where it is not, `best` may become that.
+    fn pass(self, memory: &[Line], slots: &Half, next: &mut Half, best: &mut Half);
+
+    /// The entries at `index`; of what is beyond the end the last. Relaxed loads.
+    fn fetch(self, entries: &[AtomicU32], index: &Half) -> Half;
+
+    /// Puts the low half of the cell at `index`, if there is one, in the place of what is 0
+    /// among `found`. Acquire loads.
+    fn fetch_missing(self, cells: &[AtomicU64], index: &Half, found: &mut Half);
+}
+
+/// Any machine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Portable;
+
+impl Isa for Portable {
+    #[inline(always)]
+    #[allow(clippy::indexing_slicing, reason = "below 16 by a remainder: nothing is checked")]
+    fn pass(self, memory: &[Line], slots: &Half, next: &mut Half, best: &mut Half) {
+        // A bit for each key that is at a chunk. Not a list of them: where a list's next
+        // element goes depends on the line that is waited for, and loads wait for that.
+        let active = next.iter().zip(0..).fold(0, |bits, (next, nth)| bits | (next >> 31) << nth);
+        let each = |mut bits: u32| {
+            core::iter::from_fn(move || {
+                let nth = bits.trailing_zeros() as usize;
+                bits &= bits.wrapping_sub(1);
+                (nth < HALF).then_some(nth)
+            })
+        };
+        for nth in each(active) {
+            prefetch_line(memory, line(next[nth], slots[nth] as usize).0, 0);
+        }
+        for nth in each(active) {
+            let (found, above) = walk(memory, next[nth], slots[nth] as usize);
+            best[nth] = if above == 0 { best[nth] } else { above };
+            next[nth] = found;
+        }
+    }
+    #[inline(always)]
+    fn fetch(self, entries: &[AtomicU32], index: &Half) -> Half {
+        let Some(last) = entries.len().checked_sub(1) else { return [0; HALF] };
+        index.map(|at| entries.get(last.min(at as usize)).map_or(0, |entry| entry.load(Relaxed)))
+    }
+    #[inline(always)]
+    fn fetch_missing(self, cells: &[AtomicU64], index: &Half, found: &mut Half) {
+        for (found, &at) in found.iter_mut().zip(index).filter(|(found, _)| **found == 0) {
+            *found = cells.get(at as usize).map_or(0, |cell| cell.load(Acquire) as u32);
+        }
+    }
+}
+
+/// The instructions that batches use.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Machine {
+    /// Those of any machine.
+    #[cfg_attr(all(target_feature = "popcnt", target_feature = "bmi2", not(test)), allow(dead_code))]
+    Portable,
+    /// The same, where POPCNT and BMI2 are instructions.
+    #[cfg(target_arch = "x86_64")]
+    Counting(x86::Counting),
+    /// AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    Wide(x86::Wide),
+}
+
+impl Machine {
+    /// The best there is.
+    pub(super) fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if let Some(isa) = x86::Wide::detect() {
+                return Self::Wide(isa);
+            }
+            if let Some(isa) = x86::Counting::detect() {
+                return Self::Counting(isa);
+            }
+        }
+        Self::Portable
+    }
+
+    /// Many keys, see [`PrefixRead::look_up_all`].
+    #[inline(always)]
+    pub(super) fn lookup_batch<A: Address>(
+        self, read: &PrefixRead<A>, keys: &[A], found: &mut [Option<NonZeroU32>],
+    ) {
+        match self {
+            Self::Portable => read.look_up_all(Portable, keys, found),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Counting` says that the machine has the features.
+            Self::Counting(_) => unsafe { x86::count(read, keys, found) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Wide` says that the machine has the features.
+            Self::Wide(isa) => unsafe { x86::wide(isa, read, keys, found) },
+        }
+    }
+
+    /// One key below an entry of the direct table, see [`PrefixRead::descend`].
+    #[inline(always)]
+    pub(super) fn descend<A: Address>(self, read: &PrefixRead<A>, entry: u32, key: A) -> u32 {
+        match self {
+            #[cfg(all(target_arch = "x86_64", not(target_feature = "popcnt")))]
+            // SAFETY: both say that the machine has the features.
+            Self::Counting(_) | Self::Wide(_) => unsafe { x86::descend(read, entry, key) },
+            _ => read.descend(entry, 0, key, read.inside.base()),
+        }
+    }
+
+    /// All that this machine has.
+    #[cfg(test)]
+    pub(super) fn all() -> alloc::vec::Vec<Self> {
+        let mut all = alloc::vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            all.extend(x86::Counting::detect().map(Self::Counting));
+            all.extend(x86::Wide::detect().map(Self::Wide));
+        }
+        all
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use core::arch::asm;
+    use core::arch::x86_64::*;
+    use core::num::NonZeroU32;
+    use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, fence};
+
+    use super::super::block::{LINES, NARROW, UNIT};
+    use super::{Address, Half, Isa, Line, Portable, PrefixRead};
+
+    macro_rules! has {
+        ($($feature:tt)*) => {{
+            #[cfg(feature = "std")]
+            let has = $(std::arch::is_x86_feature_detected!($feature))&&*;
+            #[cfg(not(feature = "std"))]
+            let has = cfg!(all($(target_feature = $feature),*));
+            has
+        }};
+    }
+
+    /// Says that the machine has BMI1, BMI2, LZCNT and POPCNT.
+    #[derive(Clone, Copy, Debug)]
+    pub(in super::super) struct Counting(());
+
+    impl Counting {
+        pub(super) fn detect() -> Option<Self> {
+            has!("bmi1" "bmi2" "lzcnt" "popcnt").then_some(Self(()))
+        }
+    }
+
+    /// Says that the machine has AVX-512 F, DQ and VPOPCNTDQ, and what `Counting` says.
+    #[derive(Clone, Copy, Debug)]
+    pub(in super::super) struct Wide(());
+
+    impl Wide {
+        pub(super) fn detect() -> Option<Self> {
+            let wide = has!("avx512f" "avx512dq" "avx512vpopcntdq");
+            (wide && Counting::detect().is_some()).then_some(Self(()))
+        }
+    }
+
+    #[target_feature(enable = "bmi1,bmi2,lzcnt,popcnt")]
+    pub(super) fn count<A: Address>(read: &PrefixRead<A>, keys: &[A], found: &mut [Option<NonZeroU32>]) {
+        read.look_up_all(Portable, keys, found);
+    }
+
+    #[cfg(not(target_feature = "popcnt"))]
+    #[target_feature(enable = "bmi1,bmi2,lzcnt,popcnt")]
+    pub(super) fn descend<A: Address>(read: &PrefixRead<A>, entry: u32, key: A) -> u32 {
+        read.descend(entry, 0, key, read.inside.base())
+    }
+
+    #[target_feature(enable = "avx512f,avx512dq,avx512vpopcntdq,bmi1,bmi2,lzcnt,popcnt")]
+    pub(super) fn wide<A: Address>(
+        isa: Wide, read: &PrefixRead<A>, keys: &[A], found: &mut [Option<NonZeroU32>],
+    ) {
+        read.look_up_all(isa, keys, found);
+    }
+
+    impl Isa for Wide {
+        #[inline(always)]
+        fn pass(self, memory: &[Line], slots: &Half, next: &mut Half, best: &mut Half) {
+            // SAFETY: `self` says that the machine has the features.
+            unsafe { pass(memory, slots, next, best) }
+        }
+        #[inline(always)]
+        fn fetch(self, entries: &[AtomicU32], index: &Half) -> Half {
+            // SAFETY: `self` says that the machine has the features.
+            unsafe { fetch(entries, index) }
+        }
+        #[inline(always)]
+        fn fetch_missing(self, cells: &[AtomicU64], index: &Half, found: &mut Half) {
+            // SAFETY: `self` says that the machine has the features.
+            unsafe { fetch_missing(cells, index, found) }
+        }
+    }
+
+    /// Gathers elements of 32 bits for the lanes of a mask; others are 0.
+    ///
+    /// # Safety
+    ///
+    /// At each of `lanes` of `at`, counted in elements of 32 bits from `base`, stand as many
+    /// octets as the element has, aligned to it, of atomics that may be read.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn gather(base: *const u32, at: __m512i, lanes: __mmask16) -> __m512i {
+        let mut found = _mm512_setzero_si512();
+        // SAFETY: the caller says that the elements may be read. Each is one load, aligned:
+        // what a Relaxed load of an atomic of its size is, so that a writer may be at work.
+        unsafe {
+            asm!(
+                "kmovw k1, {lanes:e}",
+                "vpgatherdd {found}{{k1}}, [{base} + 4*{at}]",
+                lanes = in(reg) u32::from(lanes),
+                base = in(reg) base,
+                at = in(zmm_reg) at,
+                found = inout(zmm_reg) found,
+                out("k1") _,
+                options(nostack, readonly, preserves_flags),
+            );
+        }
+        found
+    }
+
+    /// Gathers elements of 64 bits; see [`gather`].
+    ///
+    /// # Safety
+    ///
+    /// As `gather`.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn gather_long(base: *const u32, at: __m256i, lanes: u32) -> __m512i {
+        let mut found = _mm512_setzero_si512();
+        // SAFETY: see `gather`.
+        unsafe {
+            asm!(
+                "kmovw k1, {lanes:e}",
+                "vpgatherdq {found}{{k1}}, [{base} + 4*{at}]",
+                lanes = in(reg) lanes,
+                base = in(reg) base,
+                at = in(ymm_reg) at,
+                found = inout(zmm_reg) found,
+                out("k1") _,
+                options(nostack, readonly, preserves_flags),
+            );
+        }
+        found
+    }
+
+    /// The last of so many elements; `None` if there are none. Indices are signed.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn last(len: usize) -> Option<__m512i> {
+        let last = len.min(i32::MAX as usize).checked_sub(1)?;
+        Some(_mm512_set1_epi32(last as i32))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    fn fetch(entries: &[AtomicU32], index: &Half) -> Half {
+        let mut found = [0; 16];
+        if let Some(last) = last(entries.len()) {
+            // SAFETY: a `Half` is 64 octets that may be read and written. The elements stand
+            // at the last entry at most.
+            unsafe {
+                let at = _mm512_min_epu32(_mm512_loadu_si512(index.as_ptr().cast()), last);
+                let gathered = gather(entries.as_ptr().cast(), at, 0xffff);
+                _mm512_storeu_si512(found.as_mut_ptr().cast(), gathered);
+            }
+        }
+        found
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    fn fetch_missing(cells: &[AtomicU64], index: &Half, found: &mut Half) {
+        let Some(last) = last(cells.len().min(1 << 30)) else { return };
+        let base = cells.as_ptr().cast();
+        // SAFETY: a `Half` is 64 octets that may be read and written. The elements stand at the
+        // last cell at most: two elements of 32 bits each.
+        unsafe {
+            let at = _mm512_loadu_si512(index.as_ptr().cast());
+            let there = _mm512_cmple_epu32_mask(at, last);
+            let at = _mm512_slli_epi32::<1>(at);
+            let old = _mm512_loadu_si512(found.as_ptr().cast());
+            let missing = there & _mm512_testn_epi32_mask(old, old);
+            let low = gather_long(base, _mm512_castsi512_si256(at), u32::from(missing) & 0xff);
+            let high = gather_long(base, _mm512_extracti64x4_epi64::<1>(at), u32::from(missing) >> 8);
+            let low = _mm512_castsi256_si512(_mm512_cvtepi64_epi32(low));
+            let all = _mm512_inserti64x4::<1>(low, _mm512_cvtepi64_epi32(high));
+            _mm512_mask_storeu_epi32(found.as_mut_ptr().cast(), missing, all);
+        }
+        fence(Acquire);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512vpopcntdq")]
+    fn pass(memory: &[Line], slots: &Half, next: &mut Half, best: &mut Half) {
+        // Elements of 32 bits; those of the last line are of no block.
+        let end = (memory.len() * 16).min(i32::MAX as usize) as u32;
+        let Some(end) = end.checked_sub(16) else { return };
+        let base: *const u32 = memory.as_ptr().cast();
+        let all = |number: u32| _mm512_set1_epi32(number.cast_signed());
+        // SAFETY: a `Half` is 64 octets that may be read.
+        let (entry, slot) =
+            unsafe { (_mm512_loadu_si512(next.as_ptr().cast()), _mm512_loadu_si512(slots.as_ptr().cast())) };
+        let chunks = _mm512_movepi32_mask(entry);
+        let narrow = chunks & _mm512_test_epi32_mask(entry, all(NARROW));
+        // Where the lines begin that have the slots.
+        let part = _mm512_and_si512(_mm512_srli_epi32::<LINES>(entry), all(3));
+        let line = _mm512_srlv_epi32(_mm512_srli_epi32::<3>(slot), part);
+        let begin = _mm512_slli_epi32::<3>(_mm512_and_si512(entry, all(UNIT)));
+        let at = _mm512_add_epi32(begin, _mm512_slli_epi32::<4>(line));
+        // Even, as all that was stored is.
+        let at = _mm512_and_si512(_mm512_min_epu32(at, all(end)), all(!1));
+        // SAFETY: in front of the last line are `end` elements; the two from `end` on are of
+        // that line. Indices are even.
+        let (low, high) = unsafe {
+            (
+                gather_long(base, _mm512_castsi512_si256(at), u32::from(chunks) & 0xff),
+                gather_long(base, _mm512_extracti64x4_epi64::<1>(at), u32::from(chunks) >> 8),
+            )
+        };
+        let down = _mm512_sub_epi32(all(63), slot);
+        let count = |begins: __m512i, down: __m256i| -> __m256i {
+            let begins = _mm512_sllv_epi64(begins, _mm512_cvtepu32_epi64(down));
+            _mm512_cvtepi64_epi32(_mm512_popcnt_epi64(begins))
+        };
+        let low = count(low, _mm512_castsi512_si256(down));
+        let high = count(high, _mm512_extracti64x4_epi64::<1>(down));
+        let nth = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
+        let second = _mm512_add_epi32(at, all(2));
+        let leaf = _mm512_add_epi32(second, nth);
+        let leaf = _mm512_mask_add_epi32(leaf, narrow, second, {
+            _mm512_srli_epi32::<1>(_mm512_add_epi32(nth, all(2)))
+        });
+        // SAFETY: below `end` and a line.
+        let mut found = unsafe { gather(base, _mm512_min_epu32(leaf, all(end)), chunks) };
+        if narrow != 0 {
+            // SAFETY: below `end` and three.
+            let frame = unsafe { gather(base, second, narrow) };
+            let down = _mm512_slli_epi32::<4>(_mm512_and_si512(nth, all(1)));
+            let short = _mm512_and_si512(_mm512_srlv_epi32(found, down), all(0xffff));
+            let value = _mm512_mask_add_epi32(short, _mm512_test_epi32_mask(short, short), short, frame);
+            found = _mm512_mask_mov_epi32(found, narrow, value);
+        }
+        // SAFETY: a `Half` is 64 octets that may be written.
+        unsafe { _mm512_storeu_si512(next.as_mut_ptr().cast(), _mm512_mask_mov_epi32(entry, chunks, found)) };
+        let on = chunks & _mm512_movepi32_mask(found);
+        if on != 0 {
+            // What has a child is wide.
+            // SAFETY: below `end` and three.
+            let above = unsafe { gather(base, second, on) };
+            let on = _mm512_test_epi32_mask(above, above);
+            // SAFETY: a `Half` is 64 octets that may be written.
+            unsafe { _mm512_mask_storeu_epi32(best.as_mut_ptr().cast(), on, above) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::arena::zeroed;
+    use super::super::block::Encoded;
+    use super::super::chunk::CHILD;
+    use super::*;
+
+    fn pass(machine: Machine, memory: &[Line], slots: &Half, mut next: Half) -> (Half, Half) {
+        let mut best = [77; HALF];
+        match machine {
+            #[cfg(target_arch = "x86_64")]
+            Machine::Wide(isa) => isa.pass(memory, slots, &mut next, &mut best),
+            _ => Portable.pass(memory, slots, &mut next, &mut best),
+        }
+        (next, best)
+    }
+
+    /// Whatever is stored, a pass answers as on any machine; whatever an entry says, it reads
+    /// what is in memory.
+    #[test]
+    fn all_machines_agree() {
+        let memory = zeroed::<Line>(17 * 8 + 1);
+        let mut random = 7u32;
+        let mut next = || {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            random >> 7
+        };
+        for round in 0..3_000u32 {
+            let entries = core::array::from_fn(|nth| {
+                let (mut slots, mut value) = ([0; 64], 0);
+                for slot in &mut slots {
+                    if next() % 8 < round % 8 {
+                        let kinds = [0, 1, CHILD, 1 << 20, 0x7fff_ff00];
+                        value = match next() as usize % (2 + round as usize % 4) {
+                            0 => 0,
+                            kind => kinds[kind] | (next() % 99),
+                        };
+                    }
+                    *slot = value;
+                }
+                let at = 16 + 16 * nth as u32;
+                let made = Encoded::new(&slots, [0, 1 + next()][next() as usize % 2]).write(&memory, at);
+                if next().is_multiple_of(8) { next() & !CHILD } else { made }
+            });
+            let slots = core::array::from_fn(|_| next() % 64);
+            let any = entries.map(|_| CHILD | (next() << (next() % 8)));
+            let (found, above) = pass(Machine::Portable, &memory, &slots, entries);
+            for machine in Machine::all() {
+                let (other, others) = pass(machine, &memory, &slots, entries);
+                assert_eq!(other, found, "{machine:?}, round {round}");
+                let on = (0..HALF).filter(|nth| found[*nth] & CHILD != 0);
+                assert!({ on }.all(|nth| above[nth] == others[nth]), "{machine:?}, round {round}");
+                _ = pass(machine, &memory, &slots, any);
+                assert_eq!(pass(machine, &[], &slots, [5; HALF]).0, [5; HALF]);
+            }
+        }
+    }
+
+    /// Entries and cells within the memory and beyond its end.
+    #[test]
+    fn all_machines_fetch_the_same() {
+        let entries: alloc::vec::Vec<AtomicU32> = (0..99).map(|n| AtomicU32::new(n * 3)).collect();
+        let cells: alloc::vec::Vec<AtomicU64> =
+            (0..50).map(|n| AtomicU64::new((n << 32) | (n * 7))).collect();
+        for round in 0..200u32 {
+            let index: Half = core::array::from_fn(|nth| [round * 7 + nth as u32, u32::MAX][nth / 15]);
+            let old: Half = core::array::from_fn(|nth| (nth as u32 ^ round) & 1);
+            let fetched = index.map(|at| 3 * at.min(98));
+            let filled = core::array::from_fn(|nth| match (old[nth], index[nth]) {
+                (0, at @ ..50) => at * 7,
+                (old, _) => old,
+            });
+            for machine in Machine::all() {
+                let mut found = old;
+                let entries = match machine {
+                    #[cfg(target_arch = "x86_64")]
+                    Machine::Wide(isa) => {
+                        isa.fetch_missing(&cells, &index, &mut found);
+                        assert_eq!(isa.fetch(&[], &index), [0; HALF]);
+                        isa.fetch(&entries, &index)
+                    }
+                    _ => {
+                        Portable.fetch_missing(&cells, &index, &mut found);
+                        assert_eq!(Portable.fetch(&[], &index), [0; HALF]);
+                        Portable.fetch(&entries, &index)
+                    }
+                };
+                assert_eq!((entries, found), (fetched, filled), "{machine:?}, round {round}");
+            }
+        }
+    }
+}
