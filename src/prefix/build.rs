@@ -57,23 +57,29 @@ pub(super) fn load<A: Address>(mut sorted: Vec<Entry<A>>, form: Form) -> Halves<
     });
     let skip = form.skip(&sorted);
     let bits = form.bits(skip, &sorted);
-    // Most tables are like a part of them; in others something is left to be found out.
-    let mut room = 16;
+    // Most tables are like a part of them. Where one is not, what it needs is known once it
+    // is made, and it is made again.
+    let (mut room, mut known) = (16, None);
     loop {
-        if let Some(made) = build(&sorted, form, skip, bits, room) {
-            return made;
+        match build(&sorted, form, skip, bits, known, room) {
+            None => room += room / 4,
+            Some((read, control, true)) => return (read, control),
+            Some((_, control, false)) => {
+                (room, known) = (16, Some((control.units.used(), control.lists.used())));
+            }
         }
-        room += room / 4;
     }
 }
 
 /// One of so many groups of prefixes is looked at to see what memory all need.
 const SAMPLED: usize = 16;
 
-/// `None` if `room` 16ths of the memory that such a table is thought to need are too few.
+/// `None` if `room` 16ths of the memory that such a table is thought to need are too few, or
+/// of what is `known` that it needs. And whether the room to spare is what it should be: no
+/// less, and not much more.
 fn build<A: Address>(
-    sorted: &[Entry<A>], form: Form, skip: u32, bits: u32, room: usize,
-) -> Option<Halves<A>> {
+    sorted: &[Entry<A>], form: Form, skip: u32, bits: u32, known: Option<(usize, usize)>, room: usize,
+) -> Option<(PrefixRead<A>, PrefixControl<A>, bool)> {
     let top = sorted.iter().map(|entry| entry.0).rfind(|prefix| prefix.len() > skip);
     let top = top.map_or(A::default(), |prefix| prefix.bits().masked(skip));
     let mut read = PrefixRead {
@@ -102,13 +108,19 @@ fn build<A: Address>(
         lines_at: 0,
         of: PhantomData,
     };
-    let (units, lists) = control.needed(&read, sorted)?;
+    let (units, lists) = match known {
+        Some(known) => known,
+        None => control.needed(&read, sorted)?,
+    };
     let (units, lists) = (units * room / 16, lists * room / 16);
     // A prefix more is a chunk of the usual size and a longer list, or some small chunks.
     let chunks = form.spare * (1 + A::BITS as usize / 32);
-    let (units, lists) = (units + chunks + 2048, lists + 2 * form.spare + 1024);
-    control.most_waiting = form.waiting.unwrap_or((units * 32 + lists * 8) / 16);
-    let (units, lists) = (units + control.most_waiting / 32, lists + control.most_waiting / 8);
+    let (more_units, more_lists) = (chunks + 2048, 2 * form.spare + 1024);
+    let octets = (units + more_units) * 32 + (lists + more_lists) * 8;
+    control.most_waiting = form.waiting.unwrap_or(octets / 16);
+    let more_units = more_units + control.most_waiting / 32;
+    let more_lists = more_lists + control.most_waiting / 8;
+    let (units, lists) = (units + more_units, lists + more_lists);
     let units = units.next_multiple_of(1 << MOST_ORDER).min(MOST_PLACES);
     let lists = lists.next_multiple_of(1 << LIST_ORDER).min(MOST_PLACES);
     // A line more, so that a gather of what is beyond the end is cut off at a line.
@@ -117,7 +129,9 @@ fn build<A: Address>(
     control.lines_at = read.lines.as_ptr().addr();
     control.fill(&read, sorted)?;
     control.copied = 0;
-    Some((read, control))
+    let fits = |places: usize, used: usize, more: usize| (more..=more + used / 8).contains(&(places - used));
+    let right = fits(units, control.units.used(), more_units) && fits(lists, control.lists.used(), more_lists);
+    Some((read, control, right || known.is_some()))
 }
 
 impl<A: Address> PrefixControl<A> {

@@ -187,3 +187,42 @@ fn the_largest_update_finds_room() {
         println!("{direct_bits} bits: {before} octets, {} after", table.octets().total);
     }
 }
+
+/// Prefixes come and go for long in a table with room for a few more: as many as there are
+/// never make a rebuild due, whatever sizes of blocks they leave behind.
+#[test]
+fn churn_makes_no_rebuild_due() {
+    fn churn<A: Address>(of: impl Fn(u32) -> Prefix<A>) {
+        let mut held: Vec<_> = numbers().map(&of).take(20_000).collect();
+        held.sort();
+        held.dedup();
+        let value = |x: u32| 1 + (x >> 3) % [200, MOST_VALUE][x as usize % 2];
+        let form = Form { spare: 1000, ..Form::default() };
+        let loaded = held.iter().zip(numbers()).map(|(p, x)| (*p, value(x)));
+        let (read, mut control) = PrefixTrie::load(loaded, form).unwrap().into_halves();
+        let mut epochs = Epochs::new(1);
+        let mut reader = epochs.reader().unwrap();
+        let (mut gone, mut random) = (Vec::new(), numbers().skip(7));
+        for turn in 0..60_000 {
+            let mut next = || random.next().unwrap() >> 4;
+            let out = if turn / 600 % 2 == 0 { 3 } else { 1 };
+            if gone.is_empty() || gone.len() < 1000 && next() % 4 < out {
+                let p = held.swap_remove(next() as usize % held.len());
+                assert!(control.remove(&read, &mut epochs, p).unwrap().is_some());
+                gone.push(p);
+            } else {
+                let p = gone.swap_remove(next() as usize % gone.len());
+                assert_eq!(control.insert(&read, &mut epochs, p, value(next())), Ok(None));
+                held.push(p);
+            }
+            // The room to spare does not count on readers that are quick.
+            if turn % 16 == 0 {
+                reader.quiescent();
+            }
+        }
+        assert!(control.copied() > 1 << 20);
+        held.iter().step_by(99).for_each(|p| assert!(read.get(*p).is_some()));
+    }
+    churn::<u32>(|x| prefix(x & 0x03ff_ffff, 14 + x.reverse_bits() % 19));
+    churn::<u128>(|x| prefix(u128::from(x & 0xf_ffff) << 80, 36 + x.reverse_bits() % 29));
+}
