@@ -52,7 +52,8 @@ impl Block {
 ///
 /// The buddy system (K. C. Knowlton, "A Fast Storage Allocator", CACM 8(10), 1965): blocks
 /// are powers of two and begin at multiples of their size; two free halves of a block are one
-/// free block again, so that churn leaves no splinters. The lowest free block is taken.
+/// free block again, so that churn leaves no splinters. What was given back last is in the
+/// caches, and taken first.
 #[derive(Debug)]
 pub(super) struct Space {
     /// For each order which blocks are free.
@@ -70,7 +71,7 @@ impl Space {
         let marks = |at: u32| Marks::new(blocks << (order - at));
         let mut space = Self { free: (0..=order).map(marks).collect(), used: 0, kept: 0, keep: false };
         if let Some(free) = space.free.last_mut() {
-            (0..blocks).for_each(|block| free.set(block, true));
+            (0..blocks).rev().for_each(|block| free.set(block, true));
         }
         space.take(0);
         (space.used, space.kept) = (0, blocks / 32);
@@ -89,7 +90,7 @@ impl Space {
         let kept = |at: u32| if at == most && self.keep { self.kept } else { 0 };
         let free = |at: &u32| self.free.get(*at as usize).is_some_and(|free| free.count > kept(*at));
         let from = (order..=most).find(free)?;
-        let mut block = self.free.get(from as usize)?.first()?;
+        let mut block = self.free.get(from as usize)?.any()?;
         self.mark(from, block, false);
         for half in (order..from).rev() {
             block *= 2;
@@ -128,12 +129,14 @@ impl Space {
     }
 }
 
-/// A set of numbers that finds its lowest: a bit each, above 64 of them a bit whether there
-/// is one, and so on.
+/// A set of numbers that finds one of them, near what came in last or else the lowest: a bit
+/// each, above 64 of them a bit whether there is one, and so on.
 #[derive(Debug)]
 struct Marks {
     levels: Vec<Box<[u64]>>,
     count: usize,
+    /// The 64 numbers that the last to come in is one of.
+    last: usize,
 }
 
 impl Marks {
@@ -145,7 +148,7 @@ impl Marks {
             words = words.div_ceil(64);
             levels.push(vec![0; words].into_boxed_slice());
             if words == 1 {
-                return Self { levels, count: 0 };
+                return Self { levels, count: 0, last: 0 };
             }
         }
     }
@@ -159,6 +162,7 @@ impl Marks {
     fn set(&mut self, mut number: usize, into: bool) {
         debug_assert!(self.has(number) != into);
         self.count = if into { self.count + 1 } else { self.count - 1 };
+        self.last = if into { number / 64 } else { self.last };
         for level in &mut self.levels {
             let Some(word) = level.get_mut(number / 64) else { return };
             let bit = 1 << (number % 64);
@@ -171,12 +175,13 @@ impl Marks {
         }
     }
 
-    fn first(&self) -> Option<usize> {
+    fn any(&self) -> Option<usize> {
         let lowest = |at: usize, level: &[u64]| {
             let word = level.get(at).copied().filter(|word| *word != 0)?;
             Some(at * 64 + word.trailing_zeros() as usize)
         };
-        self.levels.iter().rev().try_fold(0, |at, level| lowest(at, level))
+        let near = self.levels.first().and_then(|level| lowest(self.last, level));
+        near.or_else(|| self.levels.iter().rev().try_fold(0, |at, level| lowest(at, level)))
     }
 }
 

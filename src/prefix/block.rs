@@ -146,12 +146,18 @@ impl Encoded {
     /// Of the slots, and what covers all of them.
     pub(super) fn new(slots: &Slots, above: u32) -> Self {
         let mut begins = 1u64;
-        for (nth, two) in slots.windows(2).enumerate() {
-            begins |= u64::from(two.first() != two.last()) << (nth + 1);
+        let mut before = slots.first().copied().unwrap_or(0);
+        for (nth, &slot) in slots.iter().enumerate() {
+            begins |= u64::from(slot != before) << nth;
+            before = slot;
         }
-        let values = || slots.iter().copied().chain([above]).filter(|value| *value != 0);
-        let least = values().min().unwrap_or(1);
-        let narrow = values().max().is_none_or(|most| most < CHILD && most - least < 0xffff);
+        // One less than the least value, and the greatest.
+        let (mut frame, mut most) = (above.wrapping_sub(1), above);
+        for value in bits(begins).filter_map(|slot| slots.get(slot).copied()) {
+            (frame, most) = (frame.min(value.wrapping_sub(1)), most.max(value));
+        }
+        let frame = if most == 0 { 0 } else { frame };
+        let narrow = most < CHILD && most - frame <= 0xffff;
         let (most, few) = if narrow { (25, 9) } else { (13, 5) };
         // The bits of a part of the slots.
         let part = |lines: u32, nth: u32| {
@@ -163,11 +169,10 @@ impl Encoded {
         let order = if begins.count_ones() <= few { 0 } else { lines + 1 };
         let form = CHILD | if narrow { NARROW } else { 0 } | (3 - lines) << LINES;
         let mut encoded = Self { words: [0; UNIT_WORDS << MOST_ORDER], order, form };
-        let frame = least - 1;
         for nth in 0..1 << lines {
             let line = nth as usize * 8;
-            let mut left = part(lines, nth);
-            encoded.put(line, 0, 64, left);
+            let part = part(lines, nth);
+            encoded.put(line, 0, 64, part);
             if narrow {
                 encoded.put(line, 2, 32, frame.into());
             }
@@ -180,10 +185,7 @@ impl Encoded {
                 leaf += 1;
             };
             next(above);
-            while left != 0 {
-                next(slots.get(left.trailing_zeros() as usize).copied().unwrap_or(0));
-                left &= left - 1;
-            }
+            bits(part).filter_map(|slot| slots.get(slot).copied()).for_each(&mut next);
         }
         encoded
     }
@@ -205,6 +207,15 @@ impl Encoded {
         }
         self.form | unit
     }
+}
+
+/// The numbers of the bits that are set.
+fn bits(mut bits: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let lowest = (bits != 0).then(|| bits.trailing_zeros() as usize);
+        bits &= bits.wrapping_sub(1);
+        lowest
+    })
 }
 
 #[cfg(test)]

@@ -130,7 +130,8 @@ fn build<A: Address>(
     control.fill(&read, sorted)?;
     control.copied = 0;
     let fits = |places: usize, used: usize, more: usize| (more..=more + used / 8).contains(&(places - used));
-    let right = fits(units, control.units.used(), more_units) && fits(lists, control.lists.used(), more_lists);
+    let right =
+        fits(units, control.units.used(), more_units) && fits(lists, control.lists.used(), more_lists);
     Some((read, control, right || known.is_some()))
 }
 
