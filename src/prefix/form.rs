@@ -23,7 +23,9 @@ pub struct Form {
     /// Top bits of an address that prefixes have in common; 0 to 40. Prefixes without
     /// them are slower to look up.
     pub skip: Option<u32>,
-    /// Prefixes to reserve memory for, beyond those that the table is made of.
+    /// Prefixes to reserve memory for, beyond those that the table is made of: 64 octets of
+    /// chunks each for addresses of 32 bits, 160 for those of 128. What comes after as much
+    /// has gone needs no room to spare.
     pub spare: usize,
     /// Octets of removed memory that may wait for readers; by default a 16th of the whole.
     pub waiting: Option<usize>,
@@ -71,7 +73,10 @@ pub enum UpdateError {
     #[error("readers have not passed earlier updates yet")]
     Busy,
     /// The memory is used up, or its form does not fit any more: the owner must put a
-    /// [rebuilt](super::PrefixControl::rebuilt) table in the place of this one.
+    /// [rebuilt](super::PrefixControl::rebuilt) table in the place of this one. Free memory
+    /// grows together again, so this says that the prefixes are more, or need larger chunks,
+    /// than what the table was made of and [`Form::spare`], not that many came and went; or
+    /// that one update copies more at once than there is room: see [`Form::waiting`].
     #[error("the table must be rebuilt with more room")]
     RebuildDue,
     /// The two halves are not of the same table.

@@ -51,7 +51,7 @@ impl<A: Address> PrefixTrie<A> {
     /// Stores `value`, 1 to [`MOST_VALUE`](super::MOST_VALUE), with `prefix`; returns what
     /// was stored with it.
     ///
-    /// Copies some chunks of 32 to 384 octets; where the memory is used up, all of the table
+    /// Copies some chunks of 32 to 512 octets; where the memory is used up, all of the table
     /// into a larger one.
     ///
     /// # Errors
