@@ -1,25 +1,30 @@
-//! One of the files that need `unsafe`: values that their writer replaces while others
-//! read them.
+//! One of the files that need `unsafe`: values that writers replace while others read
+//! them.
 
 #![allow(unsafe_code)]
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
-use core::ptr::{self, NonNull};
+use core::ptr;
 
-use super::sync::Ordering::{AcqRel, Acquire, Release};
+use super::sync::Ordering::{Acquire, Relaxed, Release};
 use super::sync::{Arc, AtomicPtr};
 use super::{Epoch, Epochs, Reader};
 
-/// Values by number that one writer replaces and any number of [`View`]s see. A look is
-/// one load.
+/// Values by number that any number of [`View`]s see. A look is one load. Each cell has a
+/// [`CellWriter`] of its own, in whichever thread; the board itself can only empty one.
 #[derive(Debug)]
 pub(crate) struct Board<T> {
-    cells: Arc<Cells<T>>,
-    epochs: Epochs,
-    /// What was replaced, and since when; the oldest first.
-    retired: VecDeque<(Epoch, NonNull<T>)>,
+    retired: Retired<T>,
+}
+
+/// Puts values into one cell of a [`Board`].
+#[derive(Debug)]
+pub(crate) struct CellWriter<T> {
+    at: usize,
+    /// What it has put there last; the board may have taken it out meanwhile.
+    shown: Option<Arc<T>>,
+    retired: Retired<T>,
 }
 
 /// A reader of a [`Board`]. What it sees borrows it; [`quiescent`](Self::quiescent) takes
@@ -30,91 +35,135 @@ pub(crate) struct View<T> {
     reader: Reader,
 }
 
-/// Invariant: each pointer is null or of a box that no other cell holds. The value is
-/// not freed, and nobody has `&mut` to it, before the pointer was replaced and every
-/// reader of the board has passed an epoch that began after that.
+/// What one writer took out of cells, and since when; the oldest first.
+#[derive(Debug)]
+struct Retired<T> {
+    list: VecDeque<Out<T>>,
+    octets: usize,
+    cells: Arc<Cells<T>>,
+    epochs: Epochs,
+}
+
+#[derive(Debug)]
+struct Out<T> {
+    epoch: Epoch,
+    octets: usize,
+    value: Arc<T>,
+}
+
+/// Invariant: each pointer is null or of an `Arc` that the cell holds. What the cell held
+/// is let go only after the pointer was replaced and every reader of the board has passed
+/// an epoch that began after that, or with the cells.
 #[derive(Debug)]
 struct Cells<T> {
     values: Box<[AtomicPtr<T>]>,
-    /// What was retired and not freed when the writer went: a box of them, or null.
-    left: AtomicPtr<Vec<NonNull<T>>>,
+    /// What writers that went had retired: a box of it, or null.
+    left: AtomicPtr<Left<T>>,
+}
+
+#[derive(Debug)]
+struct Left<T> {
+    #[expect(dead_code, reason = "held for readers that may see it, until none is left")]
+    list: VecDeque<Out<T>>,
+    next: *mut Self,
 }
 
 // SAFETY: cells give `&T` to the threads that share them (`T: Sync`), and drop a `T` in
-// whichever thread lets go last (`T: Send`).
+// whichever thread lets go last (`T: Send`). `left` is a list of boxes that nobody reads
+// before the cells are dropped.
 unsafe impl<T: Send + Sync> Sync for Cells<T> {}
 // SAFETY: as above; moving the cells moves pointers, not values.
 unsafe impl<T: Send + Sync> Send for Cells<T> {}
-// SAFETY: the retired values are the board's own, `T: Send`, and may be seen by other
-// threads meanwhile, `T: Sync`.
-unsafe impl<T: Send + Sync> Send for Board<T> {}
-// SAFETY: `&Board` gives `&T` only.
-unsafe impl<T: Send + Sync> Sync for Board<T> {}
 
 impl<T> Board<T> {
     /// So many cells without a value, and seats for so many readers.
     pub(crate) fn new(cells: usize, readers: usize) -> Self {
-        let null = || AtomicPtr::new(ptr::null_mut());
-        let values = core::iter::repeat_with(null).take(cells).collect();
-        let cells = Arc::new(Cells { values, left: AtomicPtr::new(ptr::null_mut()) });
-        Self { cells, epochs: Epochs::new(readers), retired: VecDeque::new() }
+        Self { retired: Retired::new(Cells::new(cells), Epochs::new(readers)) }
     }
 
-    /// The value of a cell.
-    #[inline(always)]
-    pub(crate) fn get(&self, at: usize) -> Option<&T> {
-        // SAFETY: the pointer is null or of a box. What is in a cell is freed only after
-        // `replace`, which takes the board by `&mut`; and when the cells are dropped,
-        // which the board holds.
-        unsafe { self.cells.values.get(at)?.load(Acquire).as_ref() }
+    /// As [`new`](Self::new), with the first of at least one reader.
+    pub(crate) fn with_view(cells: usize, readers: usize) -> (Self, View<T>) {
+        let (cells, (epochs, reader)) = (Cells::new(cells), Epochs::with_reader(readers));
+        (Self { retired: Retired::new(Arc::clone(&cells), epochs) }, View { cells, reader })
     }
 
-    /// The value of a cell, and the epochs for what it defers by itself.
-    pub(crate) fn get_with_epochs(&mut self, at: usize) -> (Option<&T>, &mut Epochs) {
-        // SAFETY: as in `get`; the board is borrowed by `&mut` for as long as the value is.
-        let value = self.cells.values.get(at).and_then(|cell| unsafe { cell.load(Acquire).as_ref() });
-        (value, &mut self.epochs)
+    /// The writer of a cell that is empty. A cell is to have one at a time, or what it shows
+    /// is the last one's word.
+    pub(crate) fn writer(&self, at: usize) -> CellWriter<T> {
+        CellWriter { at, shown: None, retired: self.retired.another() }
     }
 
-    /// The epochs, for what a test defers.
-    #[cfg(test)]
-    pub(crate) fn epochs(&mut self) -> &mut Epochs {
-        &mut self.epochs
+    /// Takes out what a cell shows, whoever has put it there; `octets` weighs it.
+    pub(crate) fn empty(&mut self, at: usize, octets: impl FnOnce(&T) -> usize) {
+        // Acquire: another thread may have written the value.
+        let old = self.retired.cells.values.get(at).map(|cell| cell.swap(ptr::null_mut(), Acquire));
+        let Some(old) = old.filter(|old| !old.is_null()) else { return };
+        // SAFETY: of an `Arc` that the cell held, and holds no more.
+        let old = unsafe { Arc::from_raw(old) };
+        let octets = octets(&old);
+        self.retired.push(old, octets);
     }
 
-    /// Puts `value` into a cell. What was there is dropped by a later
-    /// [`reclaim`](Self::reclaim). Gives the value back if there is no such cell.
-    pub(crate) fn replace(&mut self, at: usize, value: Option<Box<T>>) -> Result<(), Option<Box<T>>> {
-        let Some(cell) = self.cells.values.get(at) else { return Err(value) };
-        let value = value.map_or(ptr::null_mut(), Box::into_raw);
-        // Release: the value was written before it is published.
-        let old = cell.swap(value, AcqRel);
-        if let Some(old) = NonNull::new(old) {
-            self.retired.push_back((self.epochs.advance(), old));
-        }
-        Ok(())
-    }
-
-    /// Drops what was replaced and is seen by nobody any more; returns how many values are
-    /// left to drop.
+    /// Lets go of what was taken out and is seen by nobody any more; octets that are left.
     pub(crate) fn reclaim(&mut self) -> usize {
-        let oldest = self.epochs.oldest();
-        while let Some(&(epoch, value)) = self.retired.front() {
-            if epoch > oldest {
-                break;
-            }
-            self.retired.pop_front();
-            // SAFETY: the pointer is of a box, was taken out of its cell, and stood in
-            // this list only. Every reader has passed an epoch that began after that, and
-            // a view that sees a value cannot pass one: `quiescent` takes it by `&mut`.
-            drop(unsafe { Box::from_raw(value.as_ptr()) });
-        }
-        self.retired.len()
+        self.retired.reclaim()
     }
 
     /// A reader, if a seat is free.
     pub(crate) fn view(&self) -> Option<View<T>> {
-        Some(View { cells: Arc::clone(&self.cells), reader: self.epochs.reader()? })
+        let Retired { cells, epochs, .. } = &self.retired;
+        Some(View { cells: Arc::clone(cells), reader: epochs.reader()? })
+    }
+}
+
+impl<T> CellWriter<T> {
+    /// What it has put into the cell.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.shown.as_deref()
+    }
+
+    /// What it has put into the cell, and the epochs for what that defers by itself.
+    pub(crate) fn get_with_epochs(&mut self) -> (Option<&T>, &mut Epochs) {
+        (self.shown.as_deref(), &mut self.retired.epochs)
+    }
+
+    /// Puts `value` into the cell. What was there, of so many octets, is let go by a later
+    /// [`reclaim`](Self::reclaim). Does nothing if there is no such cell.
+    pub(crate) fn show(&mut self, value: Option<T>, octets: usize) {
+        let Some(cell) = self.retired.cells.values.get(self.at) else { return };
+        self.shown = value.map(Arc::new);
+        let new = self.shown.clone().map_or(ptr::null_mut(), |value| Arc::into_raw(value).cast_mut());
+        // Release: the value was written before it is published. What is taken out was put
+        // there by this writer, or is null.
+        let old = cell.swap(new, Release);
+        if !old.is_null() {
+            // SAFETY: of an `Arc` that the cell held, and holds no more.
+            self.retired.push(unsafe { Arc::from_raw(old) }, octets);
+        }
+    }
+
+    /// Takes out what it has put there, of so many octets, and still knows.
+    pub(crate) fn hide(&mut self, octets: usize) {
+        let shown = self.shown.take();
+        self.show(None, octets);
+        self.shown = shown;
+    }
+
+    /// A writer of the same cell that has put nothing there: to be used when this one is used
+    /// no more.
+    pub(crate) fn another(&self) -> Self {
+        Self { at: self.at, shown: None, retired: self.retired.another() }
+    }
+
+    /// Lets go of what was taken out and is seen by nobody any more; octets that are left.
+    pub(crate) fn reclaim(&mut self) -> usize {
+        self.retired.reclaim()
+    }
+
+    /// Octets taken out that wait for readers, as of the last [`reclaim`](Self::reclaim).
+    pub(crate) const fn waiting(&self) -> usize {
+        self.retired.octets
     }
 }
 
@@ -123,10 +172,10 @@ impl<T> View<T> {
     #[inline(always)]
     pub(crate) fn get(&self, at: usize) -> Option<&T> {
         // Acquire: the value was written before it was published.
-        // SAFETY: the pointer is null or of a box, and the value is not freed before this
-        // reader has passed an epoch that began after the pointer was replaced. The
-        // reader passes epochs in `quiescent`, `rest` and when it is dropped, which need
-        // it by `&mut` or by value, and the result borrows it.
+        // SAFETY: the pointer is null or of an `Arc` that is not let go before this reader
+        // has passed an epoch that began after the pointer was replaced. The reader passes
+        // epochs in `quiescent` and when it is dropped, which need it by `&mut` or by value,
+        // and the result borrows it.
         unsafe { self.cells.values.get(at)?.load(Acquire).as_ref() }
     }
 
@@ -142,36 +191,82 @@ impl<T> View<T> {
     }
 }
 
-impl<T> Drop for Board<T> {
+impl<T> Retired<T> {
+    const fn new(cells: Arc<Cells<T>>, epochs: Epochs) -> Self {
+        Self { list: VecDeque::new(), octets: 0, cells, epochs }
+    }
+
+    /// For another writer of the same cells.
+    fn another(&self) -> Self {
+        Self::new(Arc::clone(&self.cells), self.epochs.clone())
+    }
+
+    /// Takes what was taken out of its cell.
+    fn push(&mut self, value: Arc<T>, octets: usize) {
+        self.octets += octets;
+        self.list.push_back(Out { epoch: self.epochs.advance(), octets, value });
+    }
+
+    fn reclaim(&mut self) -> usize {
+        let oldest = self.epochs.oldest();
+        // Every reader has passed an epoch that began after these were taken out, and a
+        // view that sees a value cannot pass one: `quiescent` takes it by `&mut`.
+        while self.list.front().is_some_and(|out| out.epoch <= oldest) {
+            let Some(Out { octets, value, .. }) = self.list.pop_front() else { return 0 };
+            self.octets -= octets;
+            drop(value);
+        }
+        self.octets
+    }
+}
+
+impl<T> Cells<T> {
+    fn new(cells: usize) -> Arc<Self> {
+        let null = || AtomicPtr::new(ptr::null_mut());
+        let values = core::iter::repeat_with(null).take(cells).collect();
+        Arc::new(Self { values, left: AtomicPtr::new(ptr::null_mut()) })
+    }
+}
+
+impl<T> Drop for Retired<T> {
     fn drop(&mut self) {
         self.reclaim();
-        if !self.retired.is_empty() {
-            // Views may see these; the last holder of the cells drops them.
-            let left = Box::new(self.retired.drain(..).map(|(_, value)| value).collect());
-            self.cells.left.store(Box::into_raw(left), Release);
+        if self.list.is_empty() {
+            return;
+        }
+        // Views may see these; the last holder of the cells drops them.
+        let mut left = Box::new(Left { list: core::mem::take(&mut self.list), next: ptr::null_mut() });
+        let mut head = self.cells.left.load(Relaxed);
+        loop {
+            left.next = head;
+            let new = Box::into_raw(left);
+            // Nobody looks at it before the cells are dropped, by who holds them last: that
+            // is after all of this.
+            match self.cells.left.compare_exchange(head, new, Relaxed, Relaxed) {
+                Ok(_) => return,
+                // SAFETY: made from a box above, and given to nobody.
+                Err(now) => (head, left) = (now, unsafe { Box::from_raw(new) }),
+            }
         }
     }
 }
 
 impl<T> Drop for Cells<T> {
     fn drop(&mut self) {
+        // Relaxed: nobody else holds the cells, and whoever did let go of their `Arc`.
         for value in &self.values {
-            let value = value.load(Acquire);
+            let value = value.load(Relaxed);
             if !value.is_null() {
-                // SAFETY: of a box, in this cell only, and `&mut self` says that neither
-                // board nor view is left that could see it.
-                drop(unsafe { Box::from_raw(value) });
+                // SAFETY: of an `Arc` that the cell holds, and `&mut self` says that no view
+                // is left that could see it.
+                drop(unsafe { Arc::from_raw(value) });
             }
         }
-        let left = self.left.load(Acquire);
-        if !left.is_null() {
-            // SAFETY: `Board::drop` made it from a box; it runs once.
-            let left = unsafe { Box::from_raw(left) };
-            for value in left.into_iter() {
-                // SAFETY: of a box, taken out of its cell and of the board's list; nobody
-                // is left that could see it.
-                drop(unsafe { Box::from_raw(value.as_ptr()) });
-            }
+        let mut left = self.left.load(Relaxed);
+        while !left.is_null() {
+            // SAFETY: `Retired::drop` made it from a box, and put it into this list once.
+            let next = unsafe { Box::from_raw(left) };
+            left = next.next;
         }
     }
 }
@@ -180,15 +275,14 @@ impl<T> Drop for Cells<T> {
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
-    use std::sync::atomic::Ordering::Relaxed;
 
     /// Counts those that are alive.
     struct Counted<'a>(&'a AtomicUsize, u32);
 
     impl<'a> Counted<'a> {
-        fn new(alive: &'a AtomicUsize, value: u32) -> Option<Box<Self>> {
+        fn new(alive: &'a AtomicUsize, value: u32) -> Option<Self> {
             alive.fetch_add(1, Relaxed);
-            Some(Box::new(Self(alive, value)))
+            Some(Self(alive, value))
         }
     }
 
@@ -201,136 +295,88 @@ mod tests {
     #[test]
     fn a_value_lives_until_every_view_has_let_go() {
         let alive = AtomicUsize::new(0);
-        let mut board = Board::new(2, 2);
-        assert!(board.get(0).is_none() && board.get(2).is_none());
-        assert!(board.replace(0, Counted::new(&alive, 1)).is_ok());
+        let board = Board::new(2, 2);
+        let mut writer = board.writer(0);
+        writer.show(Counted::new(&alive, 1), 0);
         let (mut one, two) = (board.view().unwrap(), board.view().unwrap());
         assert!(board.view().is_none() && one.another().is_none());
+        assert!(one.get(1).is_none() && one.get(2).is_none());
         let seen = two.get(0).unwrap();
-        assert!(board.replace(0, Counted::new(&alive, 2)).is_ok());
+        writer.show(Counted::new(&alive, 2), 10);
         one.quiescent();
-        assert_eq!((board.reclaim(), seen.1, one.get(0).unwrap().1), (1, 1, 2));
+        assert_eq!((writer.reclaim(), writer.waiting(), seen.1, one.get(0).unwrap().1), (10, 10, 1, 2));
         assert_eq!(alive.load(Relaxed), 2);
         drop(two);
-        assert_eq!((board.reclaim(), alive.load(Relaxed)), (0, 1));
-        assert!(board.replace(7, Counted::new(&alive, 3)).is_err(), "no such cell: it comes back");
-        assert_eq!(alive.load(Relaxed), 1);
-        // The writer goes first, with something retired.
-        assert!(board.replace(0, None).is_ok() && board.replace(1, Counted::new(&alive, 4)).is_ok());
-        drop(board);
-        assert_eq!((alive.load(Relaxed), one.get(1).unwrap().1), (2, 4));
+        assert_eq!((writer.reclaim(), alive.load(Relaxed)), (0, 1));
+        let mut nowhere = board.writer(7);
+        nowhere.show(Counted::new(&alive, 3), 0);
+        assert_eq!(alive.load(Relaxed), 1, "there is no such cell");
+        drop(nowhere);
+        // The writers go first, with something retired.
+        let mut other = board.writer(1);
+        other.show(Counted::new(&alive, 4), 0);
+        other.show(Counted::new(&alive, 5), 1);
+        writer.show(None, 1);
+        drop((board, writer, other));
+        assert_eq!((alive.load(Relaxed), one.get(1).unwrap().1), (3, 5));
         drop(one);
         assert_eq!(alive.load(Relaxed), 0);
     }
 
     #[test]
+    fn the_board_can_empty_a_cell() {
+        let alive = AtomicUsize::new(0);
+        let mut board = Board::new(2, 1);
+        let mut writer = board.writer(1);
+        writer.show(Counted::new(&alive, 3), 0);
+        let mut view = board.view().unwrap();
+        let seen = view.get(1).unwrap();
+        board.empty(1, |value| value.1 as usize);
+        board.empty(1, |_| unreachable!("it is empty"));
+        board.empty(9, |_| unreachable!("there is no such cell"));
+        assert_eq!((board.reclaim(), seen.1, writer.get().unwrap().1), (3, 3, 3));
+        assert!(view.get(1).is_none());
+        view.quiescent();
+        assert_eq!((board.reclaim(), alive.load(Relaxed)), (0, 1), "the writer knows it still");
+        writer.show(None, 7);
+        assert_eq!((writer.waiting(), alive.load(Relaxed)), (0, 0));
+    }
+
+    #[test]
     fn readers_see_whole_values_while_they_are_replaced() {
-        let mut board = Board::new(1, 3);
-        let value = |n: u64| Some(Box::new([n; 64]));
-        assert!(board.replace(0, value(0)).is_ok());
-        let views: Vec<_> = (0..2).map(|_| board.view().unwrap()).collect();
-        std::thread::scope(|scope| {
+        let board = Board::new(2, 3);
+        let value = |n: u64| Some([n; 64]);
+        let writers = [0, 1].map(|at| board.writer(at));
+        let writers = writers.map(|mut writer| {
+            writer.show(value(0), 0);
+            writer
+        });
+        let views: std::vec::Vec<_> = (0..2).map(|_| board.view().unwrap()).collect();
+        let writers = std::thread::scope(|scope| {
             for mut view in views {
                 scope.spawn(move || {
-                    let mut last = 0;
-                    while last < 20_000 {
-                        let seen = *view.get(0).unwrap();
-                        assert!(seen.iter().all(|n| *n == seen[0]) && seen[0] >= last);
-                        last = seen[0];
+                    let mut last = [0; 2];
+                    while last[0] < 20_000 || last[1] < 20_000 {
+                        for (at, last) in last.iter_mut().enumerate() {
+                            let seen = *view.get(at).unwrap();
+                            assert!(seen.iter().all(|n| *n == seen[0]) && seen[0] >= *last);
+                            *last = seen[0];
+                        }
                         view.quiescent();
                     }
                 });
             }
-            for n in 1..=20_000 {
-                assert!(board.replace(0, value(n)).is_ok());
-                board.reclaim();
-            }
-        });
-        assert_eq!(board.reclaim(), 0);
-    }
-}
-
-/// Every interleaving of a writer and readers, as the memory model allows them.
-#[cfg(all(test, loom))]
-mod model {
-    use super::*;
-    use loom::sync::Arc as Shared;
-    use loom::sync::atomic::AtomicUsize;
-    use loom::sync::atomic::Ordering::Relaxed;
-    use loom::thread;
-
-    /// A value whose drop a reader that still holds it would notice: the checker objects
-    /// to a read that is not ordered with the write.
-    struct Value(loom::cell::UnsafeCell<u32>, Shared<AtomicUsize>);
-
-    impl Value {
-        fn new(value: u32, alive: &Shared<AtomicUsize>) -> Option<Box<Self>> {
-            alive.fetch_add(1, Relaxed);
-            Some(Box::new(Self(loom::cell::UnsafeCell::new(value), alive.clone())))
-        }
-
-        fn get(&self) -> u32 {
-            // SAFETY: only `drop` writes.
-            self.0.with(|value| unsafe { *value })
-        }
-    }
-
-    impl Drop for Value {
-        fn drop(&mut self) {
-            // SAFETY: `&mut self`; the checker sees whether that is true.
-            self.0.with_mut(|value| unsafe { *value = u32::MAX });
-            self.1.fetch_sub(1, Relaxed);
-        }
-    }
-
-    // SAFETY: the checker watches the cell.
-    unsafe impl Sync for Value {}
-
-    #[test]
-    fn no_value_is_dropped_while_a_view_sees_it() {
-        loom::model(|| {
-            let alive = Shared::new(AtomicUsize::new(0));
-            let mut board = Board::new(1, 1);
-            assert!(board.replace(0, Value::new(1, &alive)).is_ok());
-            let mut view = board.view().unwrap();
-            let reader = thread::spawn(move || {
-                let mut last = 0;
-                for _ in 0..2 {
-                    let seen = view.get(0).map_or(0, Value::get);
-                    assert!((1..3).contains(&seen) && seen >= last);
-                    last = seen;
-                    view.quiescent();
-                }
+            let writers = writers.map(|mut writer| {
+                scope.spawn(move || {
+                    for n in 1..=20_000 {
+                        writer.show(value(n), 1);
+                        writer.reclaim();
+                    }
+                    writer
+                })
             });
-            assert!(board.replace(0, Value::new(2, &alive)).is_ok());
-            board.reclaim();
-            board.reclaim();
-            reader.join().unwrap();
-            assert_eq!(board.reclaim(), 0);
-            drop(board);
-            assert_eq!(alive.load(Relaxed), 0);
+            writers.map(|writer| writer.join().unwrap())
         });
-    }
-
-    #[test]
-    fn a_view_that_comes_late_or_rests_sees_what_is_there() {
-        loom::model(|| {
-            let alive = Shared::new(AtomicUsize::new(0));
-            let mut board = Board::new(1, 2);
-            assert!(board.replace(0, Value::new(1, &alive)).is_ok());
-            let first = board.view().unwrap();
-            let reader = thread::spawn(move || {
-                // Sits down while the writer replaces and reclaims.
-                let second = first.another().unwrap();
-                drop(first);
-                assert!((1..3).contains(&second.get(0).map_or(0, Value::get)));
-            });
-            assert!(board.replace(0, Value::new(2, &alive)).is_ok());
-            board.reclaim();
-            // The writer goes first, or the view does.
-            drop(board);
-            reader.join().unwrap();
-            assert_eq!(alive.load(Relaxed), 0);
-        });
+        assert_eq!(writers.map(|mut writer| writer.reclaim()), [0, 0]);
     }
 }

@@ -7,6 +7,11 @@
 //! vector of packets, that it holds nothing: it has *passed* the present epoch. What went
 //! out of sight before an epoch that all readers have passed, nobody sees any more.
 //!
+//! Writers share one time: whoever passes an epoch has passed those that other writers
+//! began before, and has seen what they took out of sight (beginning an epoch is one
+//! read-modify-write, so a reader that sees the last one is ordered behind all of them).
+//! They wait neither for readers nor for each other.
+//!
 //! A reader's part is one load and one store a vector, wait-free; it writes to a cache
 //! line of its own. A reader that stalls delays nobody but the writer's reuse of memory,
 //! which is for the writer to bound. A reader that is about to sleep [rests](Reader::rest)
@@ -15,7 +20,7 @@
 //! ```
 //! use fastpath::epoch::Epochs;
 //!
-//! let mut epochs = Epochs::new(8);
+//! let epochs = Epochs::new(8);
 //! let mut reader = epochs.reader().unwrap();
 //! // A vector begins; the writer takes something out of sight meanwhile.
 //! let epoch = epochs.advance();
@@ -25,21 +30,26 @@
 //! ```
 
 mod board;
+mod lent;
+#[cfg(all(test, loom))]
+mod model;
 mod sync;
 
-pub(crate) use board::{Board, View};
+pub(crate) use board::{Board, CellWriter, View};
+pub(crate) use lent::{Lent, Return, lend};
 
 use alloc::boxed::Box;
 
 use sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use sync::{Arc, AtomicU64, fence};
 
-/// A point in a writer's time. Later is greater.
+/// A point in the writers' time. Later is greater.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Epoch(u64);
 
-/// The writer's side: it alone begins epochs.
-#[derive(Debug)]
+/// A writer's side: it begins epochs. A clone is another writer's, of the same time and
+/// readers.
+#[derive(Clone, Debug)]
 pub struct Epochs {
     seats: Arc<Seats>,
 }
@@ -81,6 +91,13 @@ impl Epochs {
         Self { seats: Arc::new(Seats { now: AtomicU64::new(0), passed }) }
     }
 
+    /// With seats for so many readers, at least one, and the first reader.
+    pub fn with_reader(readers: usize) -> (Self, Reader) {
+        let first = (0..readers.max(1)).map(|at| Seat(AtomicU64::new(if at == 0 { 0 } else { FREE })));
+        let seats = Arc::new(Seats { now: AtomicU64::new(0), passed: first.collect() });
+        (Self { seats: Arc::clone(&seats) }, Reader { seats, at: 0 })
+    }
+
     /// A reader, if a seat is free.
     pub fn reader(&self) -> Option<Reader> {
         Seats::take(&self.seats)
@@ -88,10 +105,11 @@ impl Epochs {
 
     /// Begins an epoch. What was taken out of sight before is free as soon as all readers
     /// have [passed](Self::passed) it.
-    pub fn advance(&mut self) -> Epoch {
-        // Release: a reader that has seen the epoch has seen what was done before.
+    pub fn advance(&self) -> Epoch {
+        // Release: a reader that has seen the epoch, or a later one of any writer's, has
+        // seen what was done before.
         let epoch = self.seats.now.fetch_add(1, Release) + 1;
-        // A reader that sits down now either is seen by the writer's next look at the
+        // A reader that sits down now either is seen by this writer's next look at the
         // seats, or sees what was done before.
         fence(SeqCst);
         Epoch(epoch)
@@ -120,10 +138,11 @@ impl Seats {
 
     /// Takes a seat that holds `empty`.
     fn sit_down(&self, seat: &Seat, empty: u64) -> bool {
-        // What the seat says is what the reader has seen: no later epoch.
-        let now = self.now.load(Acquire);
+        // The fence orders both with what is read from here on: what the seat says is what
+        // the reader has seen, and who had the seat before has let go.
+        let now = self.now.load(Relaxed);
         let taken = seat.0.compare_exchange(empty, now, Relaxed, Relaxed).is_ok();
-        // See `advance`.
+        // And see `advance`.
         fence(SeqCst);
         taken
     }
@@ -179,8 +198,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_first_reader_has_the_first_seat() {
+        let (epochs, mut first) = Epochs::with_reader(0);
+        assert!(epochs.reader().is_none(), "there is one seat");
+        let epoch = epochs.advance();
+        assert!(!epochs.passed(epoch));
+        first.quiescent();
+        assert!(epochs.passed(epoch));
+    }
+
+    #[test]
     fn an_epoch_is_passed_when_every_reader_has_passed_it() {
-        let mut epochs = Epochs::new(2);
+        let epochs = Epochs::new(2);
         let first = epochs.advance();
         assert!(epochs.passed(first), "there is no reader");
         let (mut one, two) = (epochs.reader().unwrap(), epochs.reader().unwrap());

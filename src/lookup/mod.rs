@@ -62,7 +62,9 @@ pub use slice_table::Engine;
 pub use slice_table::SliceTable;
 pub use stride::{Block as StrideBlock, StrideTcam};
 #[cfg(feature = "alloc")]
-pub use tcam::{Entry, Explanation, Handle, Match, Plan, Shadowed, Tcam, TcamConfig, TcamError, TcamReader};
+pub use tcam::{
+    Entry, Explanation, Handle, Match, Plan, Shadowed, Tcam, TcamConfig, TcamError, TcamReader, TcamWriter,
+};
 #[cfg(feature = "alloc")]
 pub use tuple_space::TupleSpace;
 pub use word::Word;

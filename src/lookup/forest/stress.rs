@@ -2,7 +2,6 @@
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -95,8 +94,9 @@ fn a_reader_sees_each_update_whole_and_in_order() {
         let forest = Forest::build(SLICE, 10_000, 4000, base).unwrap();
         (forest.read, forest.control)
     };
-    let mut board = Board::new(1, 2);
-    assert!(board.replace(0, Some(Box::new(read))).is_ok());
+    let board = Board::new(1, 2);
+    let mut cell = board.writer(0);
+    cell.show(Some(read), 0);
     let (mut view, mut own) = (board.view().unwrap(), board.view().unwrap());
     // The key that the reader asks for is in all of the writer's filters.
     let key = pool.key();
@@ -142,7 +142,7 @@ fn a_reader_sees_each_update_whole_and_in_order() {
                 let rule =
                     Rule::new(Rank(100_000 - state as u32 - 1), &filter.into(), 1000 + state as u32 + 1);
                 begun.store(state + 1, SeqCst);
-                let outcome = control.insert(own.get(0).unwrap(), board.epochs(), &rule, 4000);
+                let outcome = control.insert(own.get(0).unwrap(), cell.get_with_epochs().1, &rule, 4000);
                 own.quiescent();
                 match outcome {
                     Inserted::Done(None) => seen.push(rule),
@@ -152,10 +152,10 @@ fn a_reader_sees_each_update_whole_and_in_order() {
                         continue;
                     }
                     Inserted::RebuildDue => {
-                        let (read, new) = control.rebuilt(board.get(0).unwrap(), Some(&rule), 4000).unwrap();
+                        let (read, new) = control.rebuilt(cell.get().unwrap(), Some(&rule), 4000).unwrap();
                         control = new;
-                        assert!(board.replace(0, Some(Box::new(read))).is_ok());
-                        board.reclaim();
+                        cell.show(Some(read), 0);
+                        cell.reclaim();
                         seen.push(rule);
                     }
                     other => panic!("{other:?}"),
@@ -167,7 +167,7 @@ fn a_reader_sees_each_update_whole_and_in_order() {
             while seen.len() > 20 {
                 let at = pool.rng.below(seen.len() as u64 - 1) as usize;
                 let rule = seen.remove(at);
-                let removed = control.remove(own.get(0).unwrap(), board.epochs(), &rule);
+                let removed = control.remove(own.get(0).unwrap(), cell.get_with_epochs().1, &rule);
                 own.quiescent();
                 assert_eq!(removed, Some(rule.word()));
             }

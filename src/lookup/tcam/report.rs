@@ -2,9 +2,36 @@
 
 use alloc::vec::Vec;
 
-use crate::key::TableKey;
-use crate::lookup::RangedFilter;
-use crate::lookup::tcam::Entry;
+use crate::id::SliceId;
+use crate::key::{LookupKey, TableKey};
+use crate::lookup::tcam::TcamWriter;
+use crate::lookup::tcam::engine::{Upper, UpperControl};
+use crate::lookup::{Place, RangedFilter, Rank, Word};
+
+/// A filter of a table, its rank and what is stored with it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Entry<V> {
+    /// Where it stands.
+    pub place: Place,
+    /// What it matches.
+    pub filter: RangedFilter,
+    /// What is stored with it.
+    pub value: V,
+}
+
+/// Names one filter of a table for as long as it is there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Handle {
+    pub(super) rank: Rank,
+    pub(super) filter: RangedFilter,
+}
+
+impl Handle {
+    /// The slice of the filter.
+    pub const fn slice(&self) -> SliceId {
+        self.filter.filter().slice()
+    }
+}
 
 /// How a slice's filters are found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,8 +83,52 @@ pub struct Shadowed<V> {
     pub by: Entry<V>,
 }
 
+impl<V: Word> TcamWriter<V> {
+    /// Which engine finds the filters, and what that costs.
+    pub fn plan(&self) -> Plan {
+        let Some((control, engine)) = self.parts() else { return Plan::NONE };
+        let upper = match (&control.upper, engine.upper.as_deref()) {
+            (Some(UpperControl::Exact(_)), _) => Some("exact match"),
+            (_, Some(Upper::Forest(forest))) if forest.is_list() => Some("scan"),
+            (Some(UpperControl::Forest(_)), _) => Some("forest"),
+            (None, _) => None,
+        };
+        Plan {
+            upper,
+            routes: engine.routes.is_some(),
+            filters: self.len(),
+            lines: control.cost(engine),
+            octets: control.octets(engine),
+        }
+    }
+
+    /// Which filters match `key`, best first, and what a lookup of it may touch.
+    pub fn explain(&self, key: LookupKey) -> Explanation<V> {
+        let key = TableKey::new(self.slice(), key);
+        let matches = self.iter().filter(|entry| entry.filter.matches(key));
+        let mut matches: Vec<_> = matches.map(|entry| Match { entry, wins: false }).collect();
+        matches.sort_by_key(|found| found.entry.place);
+        if let Some(first) = matches.first_mut() {
+            first.wins = true;
+        }
+        let lines = self.parts().map_or(0, |(control, engine)| control.cost_of(engine, key.bits()));
+        Explanation { key, matches, lines }
+    }
+
+    /// Filters that can never win, each with one that stands before it and matches all that
+    /// it matches. O(filters^2).
+    pub fn shadowed(&self) -> Vec<Shadowed<V>> {
+        shadowed(self.iter().collect())
+    }
+
+    /// Octets of memory that the filters take.
+    pub fn octets(&self) -> usize {
+        self.parts().map_or(0, |(control, engine)| control.octets(engine))
+    }
+}
+
 /// Filters that another one covers; O(filters^2).
-pub(super) fn shadowed<V: Copy>(mut entries: Vec<Entry<V>>) -> Vec<Shadowed<V>> {
+fn shadowed<V: Copy>(mut entries: Vec<Entry<V>>) -> Vec<Shadowed<V>> {
     entries.sort_by_key(|entry| entry.place);
     let mut found = Vec::new();
     for (at, entry) in entries.iter().enumerate() {

@@ -3,11 +3,13 @@
 use super::*;
 use crate::code_option::ipv4::Ipv4Key;
 use crate::conformance::{self, Rng};
-use crate::key::LookupKey;
-use crate::lookup::LinearTcam;
+use crate::id::SliceId;
+use crate::key::{LookupKey, TableKey};
+use crate::lookup::{AllMatches, Filter, LinearTcam, RangedFilter, Rank, TernaryTable, TernaryUpdate};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::vec;
+use std::vec::Vec;
 
 const SLICES: [SliceId; 3] = [SliceId(1), SliceId(2), SliceId(40)];
 
