@@ -7,7 +7,7 @@ mod world;
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use fastpath::lookup::{Dir24, Engine, StrideBlock, StrideTcam, TupleSpace};
+use fastpath::lookup::{Row, StrideBlock, StrideTcam, Tcam, TcamConfig};
 use fastpath::prelude::*;
 use fastpath::workloads::Prefix;
 use fastpath::workloads::trace::Addresses;
@@ -35,7 +35,7 @@ fn bench_table<T: TernaryUpdate<Value = EgressId>>(
     let mut group = c.benchmark_group("lookup");
     for count in [5u32, 64, 1024, 16_384].into_iter().filter(|count| *count <= most) {
         let (routes, keys) = routes_and_keys(count);
-        let (mut table, mut scan) = (make(routes.len()), Engine::linear(routes.len()));
+        let (mut table, mut scan) = (make(routes.len()), linear(routes.len()));
         for (&(network, len), n) in routes.iter().zip(0..) {
             let (value, mask) = Ipv4Key::route(network, len);
             let (rank, filter) = (Rank::longest_prefix(32, len), Filter::new(SLICE, value, mask));
@@ -65,7 +65,7 @@ fn bench_table<T: TernaryUpdate<Value = EgressId>>(
 }
 
 fn lookup(c: &mut Criterion) {
-    bench_table(c, "linear", 1024, Engine::linear);
+    bench_table(c, "linear", 1024, linear);
     bench_table(c, "stride/64", 64, |filters| {
         StrideTcam::new([const { StrideBlock::<1>::NEW }; 1], vec![None; filters].into_boxed_slice())
     });
@@ -73,11 +73,11 @@ fn lookup(c: &mut Criterion) {
         let blocks = vec![StrideBlock::<4>::NEW; filters.div_ceil(StrideBlock::<4>::FILTERS)];
         StrideTcam::new(blocks.into_boxed_slice(), vec![None; filters].into_boxed_slice())
     });
-    bench_table(c, "tuple_space", 16_384, |filters| TupleSpace::new(filters as u32, 32, 7));
-    bench_table(c, "dir24", 16_384, |filters| Dir24::new(SLICE, filters, 0));
-    bench_table(c, "slice/dir24", 16_384, |filters| {
-        SliceTable([Engine::Empty, Engine::Routes(Box::new(Dir24::new(SLICE, filters, 0)))])
-    });
+    bench_table(c, "tcam", 16_384, |_| Tcam::new(TcamConfig::default()));
+}
+
+fn linear(filters: usize) -> LinearTcam<Box<[Option<Row<EgressId>>]>> {
+    LinearTcam::new(vec![None; filters].into_boxed_slice())
 }
 
 criterion_group! {

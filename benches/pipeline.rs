@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fastpath::code_option::CodeOptionSet;
-use fastpath::lookup::{Engine, TupleSpace};
 use fastpath::prelude::*;
 use world::{List, QUEUES, Route, Source, Stage, VECTOR};
 
@@ -126,17 +125,11 @@ fn vectors(c: &mut Criterion) {
     }
 }
 
-/// Slices 1 to 5 with one link each, two options and two kinds of engine; or all links
-/// slice 1's.
+/// Slices 1 to 5 with one link each and two options; or all links slice 1's.
 fn mixed(c: &mut Criterion) {
     let mut group = c.benchmark_group("pipeline/slices");
     let routes = world::five_routes();
     let mut source = source(&routes, world::SMALLEST);
-    let engine = |slice: u16| match slice {
-        0 => Engine::Empty,
-        1 | 2 => world::engine(SliceId(slice), &routes),
-        slice => tuple_space(SliceId(slice), &routes),
-    };
     let ipv4 = Ipv4::default();
     for (name, slices) in [("uniform", 1), ("mixed", 5)] {
         let slice = |link| SliceId(1 + link % slices);
@@ -144,7 +137,7 @@ fn mixed(c: &mut Criterion) {
         let mut path = FastPath {
             decap: world::ports(slice, option),
             options: (ipv4, ipv4),
-            table: SliceTable([0, 1, 2, 3, 4, 5].map(engine)),
+            table: world::table((1..6).map(SliceId), &routes),
             egress: world::egress(),
             sram: NoSram,
             stats: stats(QUEUES, 6),
@@ -160,8 +153,7 @@ fn mixed(c: &mut Criterion) {
     }
 }
 
-/// As many records as routes, all /24; a hash table, as an entry of `Dir24` names one of
-/// the first 32,767 records.
+/// As many records as routes, all /24.
 fn records(c: &mut Criterion) {
     let mut group = c.benchmark_group("pipeline/records");
     for records in [5, 1000, 65_536u32] {
@@ -171,21 +163,11 @@ fn records(c: &mut Criterion) {
         let egress: Vec<Egress> = (0..records)
             .map(|n| Egress::forward(&world::tunnel((n % 5) as u8), QueueId(n % 5), 1472).unwrap())
             .collect();
-        let table = SliceTable([Engine::Empty, tuple_space(world::SLICE, &routes)]);
+        let table = world::table([world::SLICE], &routes);
         let mut path = FastPath { decap, options, table, egress, sram, stats: stats(records as usize, 2) };
         let id = BenchmarkId::from_parameter(records);
         bench::<_, _, _, VECTOR>(&mut group, id, &mut path, Stage::Queue, &mut source, POOLS[0].1);
     }
-}
-
-fn tuple_space(slice: SliceId, routes: &[Route]) -> Engine {
-    let mut tuples = TupleSpace::new(routes.len() as u32, 8, 7);
-    for &(network, len, n) in routes {
-        let (value, mask) = Ipv4Key::route(network, len);
-        let (rank, filter) = (Rank::longest_prefix(32, len), Filter::new(slice, value, mask));
-        tuples.insert(rank, filter, EgressId::new(n).unwrap()).unwrap();
-    }
-    Engine::TupleSpace(tuples)
 }
 
 fn few_rounds() -> Criterion {

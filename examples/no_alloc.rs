@@ -22,7 +22,7 @@ fn main() {
 
     // Its route, 10.0.0.0/8, leads out through queue 0, at 1 Gb/s.
     let no_rows: [Option<Row<EgressId>>; 8] = [None; 8];
-    let mut table = SliceTable([LinearTcam::new(no_rows), LinearTcam::new(no_rows)]);
+    let mut table = LinearTcam::new(no_rows);
     let (value, mask) = Ipv4Key::route(0x0a00_0000, 8);
     let (filter, way_out) = (Filter::new(SLICE, value, mask), EgressId::new(0).expect("a number"));
     table.insert(Rank::longest_prefix(32, 8), filter, way_out).expect("there is room");

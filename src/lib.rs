@@ -18,7 +18,7 @@
 //! | Rx, Tx | [`io`] | [`Rx`](io::Rx), [`Tx`](io::Tx) | [`Ring`](io::Ring) |
 //! | Substrate Decap | [`decap`] | [`Decap`](decap::Decap) | [`UdpPorts`](decap::UdpPorts) |
 //! | Parse, Header Format | [`code_option`] | [`CodeOption`](code_option::CodeOption) | [`Ipv4`](code_option::ipv4::Ipv4) |
-//! | Lookup | [`lookup`] | [`TernaryTable`](lookup::TernaryTable) | [`SliceTable`](lookup::SliceTable) |
+//! | Lookup | [`lookup`] | [`TernaryTable`](lookup::TernaryTable) | `Tcam`; [`LinearTcam`](lookup::LinearTcam) |
 //! | Queue Manager | [`queue`] | [`WdrrScheduler`](queue::WdrrScheduler) | [`QueueManager`](queue::QueueManager) |
 //! | Statistics | [`stats`] | [`StatsBlock`](stats::StatsBlock) | [`Counters`](stats::Counters) |
 //! | slice memory | [`sram`] | [`SliceSram`](sram::SliceSram) | [`SramBank`](sram::SramBank) |
@@ -106,7 +106,7 @@ pub mod prelude {
     pub use crate::id::{EgressId, LinkId, OptionId, QueueId, SliceId};
     pub use crate::io::{Rx, Tx};
     pub use crate::key::{LookupKey, TableKey};
-    pub use crate::lookup::{Filter, LinearTcam, Rank, SliceTable, TernaryTable, TernaryUpdate};
+    pub use crate::lookup::{Filter, LinearTcam, Rank, TernaryTable, TernaryUpdate};
     pub use crate::packet::{Packet, PacketMut};
     pub use crate::pipeline::{FastPath, KeepInSlot, NoSlowPath, SlowPath, drain};
     pub use crate::queue::{

@@ -140,7 +140,7 @@ fn nothing_is_allocated_from_rx_to_tx() {
         let admission = Admission { slice, option: OptionId(option), ..Admission::NONE };
         decap.open(*at(1, port).ip(), port, PortConfig::new(admission)).unwrap();
     }
-    let mut table = SliceTable([(); 3].map(|()| LinearTcam::new([None; 4])));
+    let mut table = LinearTcam::new([None; 4]);
     let label = |label| (LookupKey::new(label), LookupKey::new(0xff));
     let rows = [(IP, Ipv4Key::route(0x0a00_0000, 8), 0), (LABEL, label(10), 1), (LABEL, label(11), 2)];
     for (slice, (value, mask), egress) in rows {

@@ -11,7 +11,7 @@ use core::hint::black_box;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use fastpath::code_option::CodeOptionSet;
-use fastpath::lookup::{Dir24, Engine};
+use fastpath::lookup::{Tcam, TcamConfig, TcamReader};
 use fastpath::prelude::*;
 use fastpath::queue::{ConfigError, Departure, Rejected};
 use fastpath::wire::{checksum, put};
@@ -33,7 +33,7 @@ pub const SLICE: SliceId = SliceId(1);
 pub type Buffer = [u8; BUFFER];
 pub type Handle = Packet<&'static mut Buffer>;
 pub type Ports = UdpPorts<[PortEntry; 16]>;
-pub type Table = SliceTable<[Engine; 2]>;
+pub type Table = TcamReader;
 pub type Queues = Wdrr<[Queue; QUEUES], Box<[Descriptor<Handle>]>>;
 pub type Stats = Counters<[Count; QUEUES], [Count; QUEUES], [Count; 2 * ROW]>;
 pub type Path = FastPath<Ports, (Ipv4,), Table, [Egress; QUEUES], NoSram, Stats>;
@@ -131,15 +131,19 @@ pub fn destinations(routes: &[Route], count: usize) -> Vec<u32> {
     trace::Addresses::within(&prefixes, 7).unwrap().take(count).collect()
 }
 
-/// An engine that holds `routes`.
-pub fn engine(slice: SliceId, routes: &[Route]) -> Engine {
-    let mut table = Dir24::new(slice, routes.len(), 16);
-    for &(network, len, egress) in routes {
-        let (value, mask) = Ipv4Key::route(network, len);
-        let egress = EgressId::new(egress).unwrap();
-        table.insert(Rank::longest_prefix(32, len), Filter::new(slice, value, mask), egress).unwrap();
+/// A reader of a table that holds `routes` for each of `slices`.
+pub fn table(slices: impl IntoIterator<Item = SliceId>, routes: &[Route]) -> Table {
+    let filters = TcamConfig::default().filters.max(5 * routes.len());
+    let (mut tcam, table) = Tcam::with_reader(TcamConfig { filters, ..TcamConfig::default() });
+    for slice in slices {
+        let rows = routes.iter().map(|&(network, len, egress)| {
+            let (value, mask) = Ipv4Key::route(network, len);
+            let filter = Filter::new(slice, value, mask);
+            (Rank::longest_prefix(32, len), filter.into(), EgressId::new(egress).unwrap())
+        });
+        tcam.load(slice, rows).unwrap();
     }
-    Engine::Routes(Box::new(table))
+    table
 }
 
 /// The five links, of slice `slice(link)` and option `option(link)`.
@@ -179,7 +183,7 @@ pub fn path(routes: &[Route]) -> Path {
     FastPath {
         decap: ports(|_| SLICE, |_| OptionId(0)),
         options: (Ipv4::default(),),
-        table: SliceTable([Engine::Empty, engine(SLICE, routes)]),
+        table: table([SLICE], routes),
         egress: egress(),
         sram: NoSram,
         stats: stats(),

@@ -9,14 +9,14 @@ use fastpath::code_option::{CodeOption, Context};
 use fastpath::exit::{DropReason, Exit};
 use fastpath::id::{InterfaceId, SliceId};
 use fastpath::key::TableKey;
-use fastpath::lookup::{Filter, TernaryTable, TernaryUpdate, TupleSpace};
+use fastpath::lookup::{Filter, Tcam, TcamConfig, TernaryTable};
 use fastpath::node::{Action, Node};
 use fastpath::pipeline::{Step, Trace};
 use fastpath::slot::Slot;
 use fastpath::time::Nanos;
 use fastpath::wire::ethernet::Ethernet;
 
-use super::config::{Kind, Plan, SlicePlan};
+use super::config::{FilterPlan, Kind, Plan, SlicePlan};
 use super::feed::{Arrival, Buffer, Source};
 use super::label::Label;
 use super::manager::Manager;
@@ -104,27 +104,17 @@ fn build(plan: &Plan) -> Result<(RunNode, Vec<Manager>), Box<dyn Error>> {
         let named = |error: &dyn std::fmt::Display| format!("slice {}: {error}", slice.name);
         let request = fastpath::node::SliceRequest { commands: COMMANDS, ..slice.request.clone() };
         let mut control = node.admit(request).map_err(|error| named(&error))?;
-        let results =
-            slice.results.iter().zip(0u32..).map(|(action, result)| (Some((result, *action)), None));
-        let filters = slice.filters.iter().map(|filter| (None, Some(*filter)));
-        let mut open = 0;
-        let mut commands = results.chain(filters).peekable();
-        while let Some((result, filter)) = commands.next() {
-            match (result, filter) {
-                (Some((result, action)), _) => control.set_result(result, action),
-                (_, Some(it)) => control.insert(it.rank, it.value, it.mask, it.result),
-                (None, None) => continue,
+        for (actions, first) in slice.results.chunks(COMMANDS).zip((0u32..).step_by(COMMANDS)) {
+            for (action, result) in actions.iter().zip(first..) {
+                control.set_result(result, *action).map_err(|error| named(&error))?;
             }
-            .map_err(|error| named(&error))?;
-            open += 1;
-            if open == COMMANDS || commands.peek().is_none() {
-                node.poll_control(Nanos::ZERO, COMMANDS);
-                for reply in control.replies() {
-                    reply.outcome.map_err(|error| named(&error))?;
-                }
-                open = 0;
+            node.poll_control(Nanos::ZERO, COMMANDS);
+            for reply in control.replies() {
+                reply.outcome.map_err(|error| named(&error))?;
             }
         }
+        let filters = slice.filters.iter().map(|it| (it.rank, it.value, it.mask, it.result));
+        control.load(filters).map_err(|error| named(&error))?;
         managers.push(Manager::new(control, slice.address));
     }
     Ok((node, managers))
@@ -149,7 +139,7 @@ impl Trace for Follow {
 /// counts drops by slice. A second table, outside of what is timed.
 struct Shadow {
     kind: Kind,
-    table: TupleSpace<u32>,
+    table: Tcam<u32>,
     results: Vec<Action>,
     /// Ports of the slice's links.
     ports: Vec<u16>,
@@ -158,10 +148,10 @@ struct Shadow {
 impl Shadow {
     fn new(slice: &SlicePlan) -> Result<Self, Box<dyn Error>> {
         let filters = slice.filters.len();
-        let mut table = TupleSpace::new(filters as u32, filters, 1);
-        for it in &slice.filters {
-            table.insert(it.rank, Filter::new(SliceId(1), it.value, it.mask), it.result)?;
-        }
+        let mut table =
+            Tcam::new(TcamConfig { filters, slices: 2, lines: u32::MAX, ..TcamConfig::default() });
+        let row = |it: &FilterPlan| (it.rank, Filter::new(SliceId(1), it.value, it.mask).into(), it.result);
+        table.load(SliceId(1), slice.filters.iter().map(row))?;
         let ports = slice.request.links.iter().map(|link| link.port).collect();
         Ok(Self { kind: slice.kind, table, results: slice.results.clone(), ports })
     }

@@ -450,10 +450,10 @@ fn egresses() -> Egresses<[Egress; 9], [Template; 1]> {
     }
 }
 
-type Rows = [Option<Row<EgressId>>; 10];
+type Rows = [Option<Row<EgressId>>; 32];
 
-fn table() -> SliceTable<[LinearTcam<Rows>; SLICES]> {
-    let mut table = SliceTable([(); SLICES].map(|()| LinearTcam::new([None; 10])));
+fn table() -> LinearTcam<Rows> {
+    let mut table = LinearTcam::new([None; 32]);
     let ipv4 = [(10, 0), (11, 1), (12, 2), (13, 3), (14, 0), (15, 4), (16, 5), (17, 99)];
     let mut insert = |slice, (value, mask), egress| {
         let filter = Filter::new(slice, value, mask);

@@ -8,7 +8,6 @@
 //! | [`prefix::PrefixTrie`](crate::prefix) (`alloc`) | longest prefix match, addresses of any width | one cache line to three for IPv4 |
 //! | [`StrideTcam`] | up to some 1,024 filters, no allocator | 32 rows of bits, 32 octets each for 256 filters |
 //! | [`LinearTcam`] | a dozen filters; the reference | O(filters) |
-//! | `TupleSpace`, `Dir24` (`alloc`), [`SliceTable`] | the node's tables of today | O(masks); one line or two |
 //!
 //! [`Counted`] counts how often each filter answers. How the large ones work, what they
 //! cost, and what was tried: `docs/lookup.md`.
@@ -33,40 +32,28 @@
 
 mod counted;
 #[cfg(feature = "alloc")]
-mod dir24;
-#[cfg(feature = "alloc")]
 mod exact;
 #[cfg(feature = "alloc")]
 mod forest;
 mod linear;
 mod ranged;
-mod slice_table;
 mod stride;
 #[cfg(feature = "alloc")]
 mod tcam;
-#[cfg(feature = "alloc")]
-mod tuple_space;
 mod word;
 
 pub use counted::Counted;
-#[cfg(feature = "alloc")]
-pub use dir24::Dir24;
 #[cfg(feature = "alloc")]
 pub use exact::{ExactControl, ExactError, ExactProbe, ExactRead, ExactTable};
 #[cfg(feature = "alloc")]
 pub use forest::Forest;
 pub use linear::{LinearTcam, Row};
 pub use ranged::{PortPrefix, PortPrefixes, RangedFilter, prefixes as port_prefixes};
-#[cfg(feature = "alloc")]
-pub use slice_table::Engine;
-pub use slice_table::SliceTable;
 pub use stride::{Block as StrideBlock, StrideTcam};
 #[cfg(feature = "alloc")]
 pub use tcam::{
     Entry, Explanation, Handle, Match, Plan, Shadowed, Tcam, TcamConfig, TcamError, TcamReader, TcamWriter,
 };
-#[cfg(feature = "alloc")]
-pub use tuple_space::TupleSpace;
 pub use word::Word;
 
 use core::fmt::{Debug, Display};

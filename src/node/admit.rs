@@ -6,6 +6,7 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 use crate::decap::{OpenError, UdpChecksum};
 use crate::egress::{EgressError, LinkLayer};
 use crate::id::{InterfaceId, OptionId};
+use crate::lookup::{TcamConfig, TcamError};
 use crate::queue::{ConfigError, Rate};
 use crate::slot::DscpModel;
 use crate::sram::AssignError;
@@ -34,10 +35,14 @@ pub struct Limits {
     pub weights: u32,
     /// Octets of the longest frame.
     pub longest_frame: u32,
-    /// Filters that a slice may have scanned: what a lookup of its packets may cost.
-    pub linear_filters: u32,
-    /// Different masks that a slice's hash tables may have: the probes of a lookup.
-    pub masks: usize,
+    /// Cache lines that a lookup of a slice's packets may touch: the most that a slice may
+    /// ask for.
+    pub lines: u32,
+    /// Octets of tables that were replaced and wait for the worker: see
+    /// [`TcamConfig::deferred`](crate::lookup::TcamConfig::deferred).
+    pub deferred: usize,
+    /// Seed of whatever is hashed: not to be guessed by who sends packets.
+    pub seed: u64,
     /// Exceptions of a slice that may wait for its manager, each with its buffer, and
     /// commands that may wait for the node.
     pub waiting: usize,
@@ -46,8 +51,8 @@ pub struct Limits {
 impl Default for Limits {
     /// 64 slices, 131,072 filters, 16,384 results, 1,024 ports, 1 MiB of slice memory,
     /// 256 queues of a weight of 65,536 together and 65,536 waiting frames of up to 2,048
-    /// octets at each interface; for each slice scans of 256 filters, 64 masks, 4,096
-    /// waiting exceptions.
+    /// octets at each interface; for each slice lookups of 128 cache lines and 4,096 waiting
+    /// exceptions; 64 MiB deferred. The seed is fixed.
     fn default() -> Self {
         Self {
             slices: 64,
@@ -59,8 +64,9 @@ impl Default for Limits {
             descriptors: 65_536,
             weights: 65_536,
             longest_frame: 2048,
-            linear_filters: 256,
-            masks: 64,
+            lines: 128,
+            deferred: 64 << 20,
+            seed: TcamConfig::default().seed,
             waiting: 4096,
         }
     }
@@ -163,24 +169,6 @@ impl QueueRequest {
     }
 }
 
-/// What finds a slice's filters.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum EngineRequest {
-    /// A scan, for some dozens.
-    Linear,
-    /// Hash tables, for many filters of up to so many different masks.
-    TupleSpace {
-        /// Different masks.
-        masks: usize,
-    },
-    /// IPv4 routes only, with room for prefixes longer than /24 in so many /24.
-    Routes {
-        /// Different /24 with longer prefixes.
-        chunks: usize,
-    },
-}
-
 /// How exceptions reach the slice manager.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SlowPathRequest {
@@ -205,10 +193,11 @@ impl Default for SlowPathRequest {
 pub struct SliceRequest {
     /// Which code option it runs.
     pub option: OptionId,
-    /// Filters.
+    /// Filters: so many it can have, whatever other slices have.
     pub filters: u32,
-    /// What finds them.
-    pub engine: EngineRequest,
+    /// Cache lines that a lookup among them may touch; as many as the node allows if it does
+    /// not say.
+    pub lines: Option<u32>,
     /// Results that filters may name.
     pub results: u32,
     /// Words of memory.
@@ -221,24 +210,21 @@ pub struct SliceRequest {
     pub slow_path: SlowPathRequest,
     /// Commands that may wait for the node, and replies for the manager.
     pub commands: usize,
-    /// Seed of whatever is hashed on its behalf.
-    pub seed: u64,
 }
 
 impl SliceRequest {
-    /// 64 filters in a scan, 64 results, no memory, links or queues; 64 commands.
+    /// 64 filters, 64 results, no memory, links or queues; 64 commands.
     pub const fn new(option: OptionId) -> Self {
         Self {
             option,
             filters: 64,
-            engine: EngineRequest::Linear,
+            lines: None,
             results: 64,
             sram_words: 0,
             links: Vec::new(),
             queues: Vec::new(),
             slow_path: SlowPathRequest { per_second: 10_000, burst: 64, waiting: 256 },
             commands: 64,
-            seed: 0,
         }
     }
 }
@@ -321,13 +307,13 @@ pub enum AdmitError {
         /// Left.
         left: usize,
     },
-    /// A lookup among so many filters or masks would cost too much.
-    #[error("{asked} asked for, {most} is the most that a lookup may cost: choose another engine")]
-    Engine {
-        /// Filters of a scan, or masks of hash tables.
-        asked: usize,
+    /// A lookup might touch more cache lines than the node allows.
+    #[error("lookups of {asked} cache lines asked for, {most} is the most")]
+    Lines {
+        /// Asked for.
+        asked: u32,
         /// The node's limit.
-        most: usize,
+        most: u32,
     },
     /// More waiting commands or exceptions than the node allows.
     #[error("{asked} waiting commands or exceptions asked for, {most} is the most")]
@@ -362,4 +348,7 @@ pub enum AdmitError {
     /// There is too little slice memory.
     #[error(transparent)]
     Sram(#[from] AssignError),
+    /// The table refused.
+    #[error(transparent)]
+    Table(#[from] TcamError),
 }

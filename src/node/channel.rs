@@ -7,8 +7,7 @@ use core::net::SocketAddrV4;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::exit::Exception;
-use crate::key::LookupKey;
-use crate::lookup::{Rank, TableErrorKind};
+use crate::lookup::TcamError;
 use crate::packet::Packet;
 use crate::pipeline::Exceptional;
 use crate::queue::ConfigError;
@@ -52,8 +51,6 @@ pub struct Ticket(pub u64);
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Command {
     SetResult { result: u32, action: Action },
-    Insert { rank: Rank, value: LookupKey, mask: LookupKey, result: u32 },
-    Remove { rank: Rank, value: LookupKey, mask: LookupKey },
     Configure { queue: u16, weight: u32, limit_packets: u32, limit_octets: u64 },
 }
 
@@ -63,15 +60,11 @@ pub(super) enum Command {
 pub enum Done {
     /// The result is set, for all filters that name it.
     ResultSet,
-    /// The filter is in the table, in place of one that led to this result.
-    Inserted(Option<u32>),
-    /// The filter that led to this result is gone; `None` if there was none.
-    Removed(Option<u32>),
     /// The queue has its new share and limits.
     Configured,
 }
 
-/// Why a command was refused. Nothing has changed.
+/// Why a command or an update of filters was refused. Nothing has changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
@@ -119,15 +112,30 @@ pub enum ControlError {
         /// Granted.
         granted: u64,
     },
-    /// The slice has used up the filters it reserved.
-    #[error("all of the slice's {0} filters are in use")]
+    /// More filters than the slice has reserved.
+    #[error("the slice has reserved {0} filters, and no more")]
     Filters(u32),
+    /// A range of ports is empty, or the filter has bits in that field.
+    #[error("a range of ports is empty, or the mask asks for bits of that field")]
+    Ports,
+    /// The node has taken the slice away.
+    #[error("the slice is withdrawn")]
+    Withdrawn,
     /// The table refused.
     #[error(transparent)]
-    Table(#[from] TableErrorKind),
+    Table(TcamError),
     /// The scheduler refused.
     #[error(transparent)]
     Queue(#[from] ConfigError),
+}
+
+impl From<TcamError> for ControlError {
+    fn from(error: TcamError) -> Self {
+        match error {
+            TcamError::Revoked(_) => Self::Withdrawn,
+            error => Self::Table(error),
+        }
+    }
 }
 
 /// The node's answer to a command.

@@ -1,14 +1,18 @@
 //! The handle of one slice's manager: the management interface of section 2.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::exit::Exit;
 use crate::id::{EgressId, QueueId, SliceId};
 use crate::key::LookupKey;
-use crate::lookup::Rank;
-use crate::node::channel::{Action, Command, ControlEnd, ExceptionPacket, Injection, Reply, Ticket};
+use crate::lookup::{Filter, Plan, RangedFilter, Rank, TcamWriter};
+use crate::node::channel::{
+    Action, Command, ControlEnd, ControlError, ExceptionPacket, Injection, Reply, Ticket,
+};
 use crate::node::worker::{Bank, SharedCounters};
 use crate::sram::{SliceSram, Words};
 use crate::stats::{Count, Event, StatsBlock};
@@ -24,9 +28,10 @@ pub struct Busy;
 /// Controls one slice, from any thread, while its packets flow.
 ///
 /// Nothing here takes a number of another slice: links, queues and results are numbers
-/// of the slice's own, and filters are put under its own id. Commands are carried out
-/// by the node between two vectors, in order; each is answered by a [`Reply`]. Memory
-/// and counters are read, and memory written, at once.
+/// of the slice's own, and filters are put under its own id. Filters are the handle's own to
+/// write, at once and at this thread's cost, whatever the node and other slices do. Commands
+/// are carried out by the node between two vectors, in order; each is answered by a
+/// [`Reply`]. Memory and counters are read, and memory written, at once.
 ///
 /// No method waits. Dropping the handle leaves the slice as it is; exceptions are then
 /// dropped as [`SlowPathFull`](crate::exit::DropReason::SlowPathFull) when the ring is
@@ -34,6 +39,9 @@ pub struct Busy;
 #[derive(Debug)]
 pub struct SliceControl<B> {
     pub(super) slice: SliceId,
+    /// Before `end`: the node frees the slice's number when both are gone.
+    pub(super) writer: TcamWriter,
+    pub(super) most_filters: u32,
     pub(super) end: ControlEnd<B>,
     pub(super) bank: Arc<Bank>,
     pub(super) stats: SharedCounters,
@@ -69,25 +77,99 @@ impl<B> SliceControl<B> {
         self.command(Command::SetResult { result, action })
     }
 
-    /// Puts a filter into the slice's table, or gives the one with the same rank, value
-    /// and mask another result.
+    /// Puts a filter into the slice's table, or gives the one with the same rank, value and
+    /// mask another result; returns the result that it led to before.
+    ///
+    /// Done when this returns, by this thread: vectors that begin later see it, and the node
+    /// has no part in it. A filter may lead to a result before that is set: its packets are
+    /// dropped as [`NoMatch`](crate::exit::DropReason::NoMatch) until it is.
     ///
     /// # Errors
     ///
-    /// [`Busy`]; the command was not given.
+    /// [`ControlError::UnknownResult`], [`ControlError::Filters`], [`ControlError::Table`]
+    /// where a lookup would cost more than the slice was admitted with,
+    /// [`ControlError::Withdrawn`]. The table is unchanged.
     pub fn insert(
         &mut self, rank: Rank, value: LookupKey, mask: LookupKey, result: u32,
-    ) -> Result<Ticket, Busy> {
-        self.command(Command::Insert { rank, value, mask, result })
+    ) -> Result<Option<u32>, ControlError> {
+        self.put(rank, Filter::new(self.slice, value, mask).into(), result)
     }
 
-    /// Takes a filter out of the slice's table.
+    /// [`insert`](Self::insert) of a filter whose two fields of 16 bits at bits 64 and 80 of
+    /// the key, the ports of an [`Ipv4Key`](crate::code_option::ipv4::Ipv4Key), are in ranges.
     ///
     /// # Errors
     ///
-    /// [`Busy`]; the command was not given.
-    pub fn remove(&mut self, rank: Rank, value: LookupKey, mask: LookupKey) -> Result<Ticket, Busy> {
-        self.command(Command::Remove { rank, value, mask })
+    /// As [`insert`](Self::insert), and [`ControlError::Ports`].
+    pub fn insert_ranged(
+        &mut self, rank: Rank, (value, mask): (LookupKey, LookupKey), low: RangeInclusive<u16>,
+        high: RangeInclusive<u16>, result: u32,
+    ) -> Result<Option<u32>, ControlError> {
+        let filter = RangedFilter::new(Filter::new(self.slice, value, mask), low, high);
+        self.put(rank, filter.ok_or(ControlError::Ports)?, result)
+    }
+
+    fn put(&mut self, rank: Rank, filter: RangedFilter, result: u32) -> Result<Option<u32>, ControlError> {
+        let egress = self.egress(result)?;
+        let full = self.writer.len() >= self.most_filters as usize;
+        if full && self.writer.get(rank, &filter).is_none() {
+            return Err(ControlError::Filters(self.most_filters));
+        }
+        let old = self.writer.insert_ranged(rank, filter, egress)?;
+        Ok(old.map(|old| self.result(old)))
+    }
+
+    /// Takes a filter out of the slice's table; returns the result that it led to. Done when
+    /// this returns, as [`insert`](Self::insert) is.
+    pub fn remove(&mut self, rank: Rank, value: LookupKey, mask: LookupKey) -> Option<u32> {
+        self.remove_ranged(rank, &Filter::new(self.slice, value, mask).into())
+    }
+
+    /// [`remove`](Self::remove) of a filter that [`filters`](Self::filters) has shown.
+    pub fn remove_ranged(&mut self, rank: Rank, filter: &RangedFilter) -> Option<u32> {
+        let old = self.writer.remove_ranged(rank, filter)?;
+        Some(self.result(old))
+    }
+
+    /// Puts these filters, each with its rank and result, in the place of all that the slice
+    /// has: a lookup sees the old ones or the new ones. They are at most as many as the slice
+    /// has reserved.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert). The table is unchanged.
+    pub fn load(
+        &mut self, filters: impl IntoIterator<Item = (Rank, LookupKey, LookupKey, u32)>,
+    ) -> Result<(), ControlError> {
+        let mut rows = Vec::new();
+        for (rank, value, mask, result) in filters {
+            rows.push((rank, Filter::new(self.slice, value, mask).into(), self.egress(result)?));
+        }
+        if rows.len() > self.most_filters as usize {
+            return Err(ControlError::Filters(self.most_filters));
+        }
+        Ok(self.writer.load(rows)?)
+    }
+
+    /// The slice's filters in no order, each with the result that it leads to.
+    pub fn filters(&self) -> impl Iterator<Item = (Rank, RangedFilter, u32)> {
+        self.writer.iter().map(|entry| (entry.place.rank(), entry.filter, self.result(entry.value)))
+    }
+
+    /// How its filters are found, and what that costs.
+    pub fn plan(&self) -> Plan {
+        self.writer.plan()
+    }
+
+    fn egress(&self, result: u32) -> Result<EgressId, ControlError> {
+        let unknown = ControlError::UnknownResult { asked: result, has: self.results };
+        let egress = EgressId::new(self.first_result.wrapping_add(result));
+        egress.filter(|_| result < self.results).ok_or(unknown)
+    }
+
+    /// The slice's own number of a result.
+    const fn result(&self, egress: EgressId) -> u32 {
+        (egress.index() as u32).wrapping_sub(self.first_result)
     }
 
     /// Changes the share and the limits of one of the slice's queues; packets that wait
@@ -135,9 +217,7 @@ impl<B> SliceControl<B> {
 
     /// How many packets result `result` has queued; 0 for a result the slice has not.
     pub fn result_count(&self, result: u32) -> Count {
-        let egress = EgressId::new(self.first_result.wrapping_add(result));
-        let egress = egress.filter(|_| result < self.results);
-        egress.map_or(Count::ZERO, |egress| self.stats.read(Event::Queued(egress)))
+        self.egress(result).map_or(Count::ZERO, |egress| self.stats.read(Event::Queued(egress)))
     }
 
     /// How many packets queue `queue` has sent; 0 for a queue the slice has not.

@@ -18,13 +18,14 @@
 //!     ..SliceRequest::new(OptionId(0))
 //! })?;
 //!
-//! // From the slice manager's thread: result 0 leads out of link 0 by queue 0, and a
-//! // route leads to result 0. The node answers when it next looks at its control.
-//! let (value, mask) = Ipv4Key::route(0x0a00_0000, 8);
+//! // From the slice manager's thread: result 0 leads out of link 0 by queue 0. The node
+//! // answers when it next looks at its control.
 //! control.set_result(0, Action::forward(0, 0))?;
-//! control.insert(Rank::longest_prefix(32, 8), value, mask, 0)?;
-//! assert_eq!(node.poll_control(Nanos::ZERO, 16), 2);
+//! assert_eq!(node.poll_control(Nanos::ZERO, 16), 1);
 //! assert!(control.replies().all(|reply| reply.outcome.is_ok()));
+//! // A route leads to result 0: from the next vector on, without the node's doing.
+//! let (value, mask) = Ipv4Key::route(0x0a00_0000, 8);
+//! assert_eq!(control.insert(Rank::longest_prefix(32, 8), value, mask, 0)?, None);
 //! # Ok(())
 //! # }
 //! ```
@@ -36,8 +37,8 @@ mod rate_limit;
 mod worker;
 
 pub use admit::{
-    AdmitError, EngineRequest, InterfaceConfig, InterfaceError, Limits, LinkRequest, QueueRequest,
-    SliceRequest, SlowPathRequest,
+    AdmitError, InterfaceConfig, InterfaceError, Limits, LinkRequest, QueueRequest, SliceRequest,
+    SlowPathRequest,
 };
 pub use channel::{Action, ControlError, Done, ExceptionPacket, Injection, Reply, Ticket};
 pub use control::{Busy, SliceControl};

@@ -15,11 +15,9 @@ use crate::decap::{PortConfig, PortEntry, UdpPorts};
 use crate::egress::{Egress, Tunnel, is_destination};
 use crate::exit::{DropReason, Exit};
 use crate::id::{EgressId, InterfaceId, LinkId, QueueId, SliceId};
-use crate::key::LookupKey;
-use crate::lookup::{Dir24, Engine, Filter, Rank, SliceTable, TernaryUpdate, TupleSpace};
+use crate::lookup::{Tcam, TcamConfig, TcamReader, TcamWriter, TernaryTable};
 use crate::node::admit::{
-    AdmitError, EngineRequest, InterfaceConfig, InterfaceError, Limits, LinkRequest, QueueRequest,
-    SliceRequest,
+    AdmitError, InterfaceConfig, InterfaceError, Limits, LinkRequest, QueueRequest, SliceRequest,
 };
 use crate::node::channel::{
     Action, Command, ControlError, Done, ExceptionPacket, Injection, NodeEnd, Reply, channel,
@@ -40,14 +38,7 @@ use crate::time::Nanos;
 pub(super) type Bank = SramBank<Box<[AtomicU32]>, Box<[Region]>>;
 pub(super) type SharedCounters = Counters<Arc<[AtomicCount]>, Arc<[AtomicCount]>, Arc<[AtomicCount]>>;
 type Scheduler<B> = Paced<Wdrr<Box<[Queue]>, Box<[Descriptor<Packet<B>>]>>>;
-type Path<C> = FastPath<
-    UdpPorts<Box<[PortEntry]>>,
-    C,
-    SliceTable<Box<[Engine]>>,
-    Box<[Egress]>,
-    Arc<Bank>,
-    SharedCounters,
->;
+type Path<C> = FastPath<UdpPorts<Box<[PortEntry]>>, C, TcamReader, Box<[Egress]>, Arc<Bank>, SharedCounters>;
 
 /// A fast path with its interfaces, and the slices that share it.
 ///
@@ -56,6 +47,8 @@ type Path<C> = FastPath<
 #[derive(Debug)]
 pub struct Node<C, B> {
     path: Path<C>,
+    /// What the path reads; each slice's writer is with its control.
+    tcam: Tcam,
     queues: QueueManager<Interfaces<B>>,
     slices: Slices<B>,
     limits: Limits,
@@ -107,7 +100,6 @@ struct Slice<B> {
     first_result: u32,
     results: u32,
     most_filters: u32,
-    filters: u32,
     exceptions: RateLimit,
     end: NodeEnd<B>,
     /// How many vectors had been processed when packets of it were last put into one.
@@ -222,17 +214,26 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             queues: cells(Self::MAX_INTERFACES * queues as usize),
             slices: cells((slices + 1) * ROW),
         };
+        let (tcam, table) = Tcam::with_reader(TcamConfig {
+            filters: limits.filters as usize,
+            slices: slices + 1,
+            readers: 1,
+            lines: limits.lines,
+            deferred: limits.deferred,
+            seed: limits.seed,
+        });
         let path = FastPath {
             // Twice as many entries as ports keep a look-up to one cache line.
             decap: UdpPorts::new(boxed((limits.ports.max(1) * 2).next_power_of_two(), || PortEntry::EMPTY)),
             options,
-            table: SliceTable(boxed(slices + 1, Engine::default)),
+            table,
             egress: boxed(limits.results as usize, || Egress::NONE),
             sram: Arc::new(SramBank::new(words, boxed(slices + 1, Region::default))),
             stats,
         };
         Self {
             path,
+            tcam,
             queues: QueueManager::new(Interfaces(Vec::new()), queues.trailing_zeros()),
             slices: Slices(core::iter::repeat_with(|| None).take(slices).collect()),
             limits,
@@ -272,10 +273,11 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     /// Carries out up to `budget` commands of slice managers, and takes up to as many of
     /// the packets that they send straight to a queue. Returns how many commands.
     ///
-    /// To be called between two vectors. Slices take turns, one command and one packet
-    /// each. A command costs the same however much a slice has, but for a filter: that
-    /// costs what the slice's engine takes to insert or remove it.
+    /// To be called between two vectors, and while there are no packets: the memory of
+    /// filters that slice managers remove waits for it. Slices take turns, one command and
+    /// one packet each. A command costs the same however much a slice has.
     pub fn poll_control(&mut self, now: Nanos, budget: usize) -> usize {
+        self.path.table.quiescent();
         let (mut done, mut idle) = (0, 0);
         while done < budget && idle < self.slices.0.len() {
             idle += 1;

@@ -5,8 +5,8 @@ use fastpath::conformance::{self, Rng};
 use fastpath::id::{EgressId, SliceId};
 use fastpath::key::{LookupKey, TableKey};
 use fastpath::lookup::{
-    AllMatches, Dir24, Engine, Filter, Hit, LinearTcam, Place, Rank, Row, SliceTable, TableErrorKind,
-    TernaryTable, TernaryUpdate, TupleSpace,
+    AllMatches, Filter, Hit, LinearTcam, Place, Rank, Row, TableErrorKind, Tcam, TcamConfig, TcamWriter,
+    TernaryTable, TernaryUpdate,
 };
 
 const SLICES: [SliceId; 3] = [SliceId(1), SliceId(2), SliceId(40)];
@@ -42,37 +42,23 @@ fn the_linear_scan_is_a_table() {
     conformance::ternary_table(linear, routes, &SLICES, 40, 3);
 }
 
-#[test]
-fn tuple_space_is_a_table() {
-    check(|| TupleSpace::new(40, 64, 7), &SLICES);
-    // Few masks: some filters are refused, and change nothing.
-    check(|| TupleSpace::new(40, 40, 7), &SLICES);
-    conformance::all_matches(|| TupleSpace::new(40, 8, 7), routes, &SLICES, 40, 3);
+fn tcam(lines: u32) -> Tcam {
+    Tcam::new(TcamConfig { lines, ..TcamConfig::default() })
 }
 
 #[test]
-fn a_table_of_engines_is_a_table() {
-    let engines = || {
-        SliceTable(std::array::from_fn::<_, 41, _>(|slice| match slice {
-            1 => Engine::linear(32),
-            2 | 40 => Engine::TupleSpace(TupleSpace::new(32, 64, 9)),
-            _ => Engine::Empty,
-        }))
-    };
-    check(engines, &SLICES);
-    check(|| SliceTable(vec![linear(), linear(), linear()].into_boxed_slice()), &SLICES[..2]);
+fn the_tcam_is_a_table() {
+    check(|| tcam(128), &SLICES);
+    conformance::all_matches(|| tcam(128), routes, &SLICES, 40, 3);
+    // Few lines: some filters are refused, and change nothing.
+    check(|| tcam(11), &SLICES);
 }
 
 #[test]
-fn routes_in_a_table_of_engines_are_a_table() {
-    let new = || {
-        let mut engines: Vec<_> = (0..3).map(|_| Engine::Empty).collect();
-        engines[1] = Engine::Routes(Box::new(Dir24::new(SliceId(1), 40, 16)));
-        engines[2] = Engine::TupleSpace(TupleSpace::new(32, 40, 9));
-        SliceTable(engines.into_boxed_slice())
-    };
-    conformance::ternary_table(new, routes, &SLICES[..2], 6, 1);
-    conformance::all_matches(new, routes, &SLICES[..2], 6, 2);
+fn a_writer_is_a_table_of_its_slice() {
+    let writer = || -> TcamWriter { tcam(128).writer(SliceId(2)).unwrap() };
+    check(writer, &[SliceId(2)]);
+    conformance::all_matches(writer, routes, &[SliceId(2)], 40, 3);
 }
 
 /// Rows that a wrong table scans in its own way.
@@ -272,6 +258,5 @@ fn the_kit_catches_matches_that_repeat() {
 #[test]
 #[should_panic(expected = "most of the patterns were refused")]
 fn the_kit_asks_for_patterns_that_the_table_holds() {
-    let new = || TupleSpace::new(40, 2, 7);
-    conformance::ternary_table(new, patterns, &SLICES[..1], 2, 1);
+    conformance::ternary_table(|| tcam(5), patterns, &SLICES[..1], 2, 1);
 }

@@ -4,8 +4,8 @@ use crate::world::*;
 use fastpath::decap::OpenError;
 use fastpath::id::InterfaceId;
 use fastpath::node::{
-    Action, AdmitError, Busy, ControlError, Done, EngineRequest, Injection, InterfaceConfig, Limits,
-    LinkRequest, Node, QueueRequest, SliceRequest,
+    Action, AdmitError, Busy, ControlError, Done, Injection, InterfaceConfig, Limits, LinkRequest, Node,
+    QueueRequest, SliceRequest,
 };
 use fastpath::prelude::*;
 use fastpath::queue::ConfigError;
@@ -48,9 +48,7 @@ fn a_result_changes_for_all_its_filters_at_once() {
     must(&mut node, &mut control);
     assert!(run(&mut node, Nanos::ZERO, frames()).iter().all(|(at, _)| *at == 1));
     let (rank, value, mask) = route([10, 0, 0, 0], 8);
-    control.remove(rank, value, mask).unwrap();
-    let replies = must(&mut node, &mut control);
-    assert_eq!(replies[0].outcome, Ok(Done::Removed(Some(0))));
+    assert_eq!((control.remove(rank, value, mask), control.remove(rank, value, mask)), (Some(0), None));
     assert_eq!(run(&mut node, Nanos::ZERO, frames()), []);
     assert_eq!(control.exits(DropReason::NoMatch.into()).packets, 4);
 }
@@ -127,14 +125,12 @@ fn commands_of_another_slices_things_are_refused_and_change_nothing() {
         control.replies().map(|reply| reply.outcome).collect::<Vec<_>>()
     };
     let action = |link, queue| Action::forward(link, queue);
-    let (rank, value, mask) = route([10, 0, 0, 0], 8);
     assert_eq!(
         refused(&mut |control| {
             control.set_result(0, action(2, 0)).unwrap();
             control.set_result(0, action(0, 2)).unwrap();
             control.set_result(0, action(0, 1)).unwrap();
             control.set_result(4, action(0, 0)).unwrap();
-            control.insert(rank, value, mask, 4).unwrap();
             control.configure_queue(2, 1, 1, 1).unwrap();
             control.configure_queue(0, 0, 1, 1).unwrap();
             control.configure_queue(0, 7, 1, 1).unwrap();
@@ -149,7 +145,6 @@ fn commands_of_another_slices_things_are_refused_and_change_nothing() {
             Err(ControlError::UnknownQueue { asked: 2, has: 2 }),
             Err(ControlError::Interface { link: 0, queue: 1 }),
             Err(ControlError::UnknownResult { asked: 4, has: 4 }),
-            Err(ControlError::UnknownResult { asked: 4, has: 4 }),
             Err(ControlError::UnknownQueue { asked: 2, has: 2 }),
             Err(ConfigError::Weight(0).into()),
             Err(ControlError::Granted { asked: 7, granted: 1 }),
@@ -158,22 +153,90 @@ fn commands_of_another_slices_things_are_refused_and_change_nothing() {
             Err(ControlError::NextHop(std::net::SocketAddrV4::new([224, 0, 0, 5].into(), 9))),
         ]
     );
-    assert_eq!(
-        refused(&mut |control| {
-            for (network, result) in [(10, 0), (11, 0), (12, 0), (10, 1)] {
-                let (rank, value, mask) = route([network, 0, 0, 0], 8);
-                control.insert(rank, value, mask, result).unwrap();
-            }
-        }),
-        [
-            Ok(Done::Inserted(None)),
-            Ok(Done::Inserted(None)),
-            Err(ControlError::Filters(2)),
-            Ok(Done::Inserted(Some(0)))
-        ]
-    );
     let busy = (0..65).map(|_| control.set_result(0, Action::Drop)).last();
     assert_eq!(busy, Some(Err(Busy)), "no reply is ever lost for want of room");
+}
+
+#[test]
+fn filters_are_the_slices_own_and_as_many_as_it_reserved() {
+    let mut node = node();
+    let mut asked = request(0, 100);
+    (asked.filters, asked.results, asked.lines) = (3, 4, Some(20));
+    let mut control = node.admit(asked).unwrap();
+    let mut other = node.admit(request(0, 200)).unwrap();
+    let at = |network| route([network, 0, 0, 0], 8);
+    let insert = |control: &mut fastpath::node::SliceControl<Buf>, network, result| {
+        let (rank, value, mask) = at(network);
+        control.insert(rank, value, mask, result)
+    };
+    let unknown = ControlError::UnknownResult { asked: 4, has: 4 };
+    assert_eq!(insert(&mut control, 10, 4), Err(unknown));
+    for network in [10, 11, 12] {
+        assert_eq!(insert(&mut control, network, 0), Ok(None));
+    }
+    assert_eq!(insert(&mut control, 13, 0), Err(ControlError::Filters(3)));
+    assert_eq!(insert(&mut control, 10, 1), Ok(Some(0)), "to replace is no new filter");
+    let row = |network, result| (at(network).0, at(network).1, at(network).2, result);
+    assert_eq!(control.load((10..14).map(|network| row(network, 1))), Err(ControlError::Filters(3)));
+    assert_eq!(control.load([row(10, 0), row(11, 4)]), Err(unknown));
+    assert_eq!(control.filters().count(), 3, "nothing has changed");
+    // Another slice's filters and results are numbers of its own.
+    assert_eq!(insert(&mut other, 10, 7), Ok(None));
+    assert_eq!(other.filters().map(|filter| filter.2).collect::<Vec<_>>(), [7]);
+    assert_eq!(control.load([row(20, 2), row(21, 3)]), Ok(()));
+    let mut results: Vec<_> = control.filters().map(|filter| filter.2).collect();
+    results.sort_unstable();
+    assert_eq!((results, control.remove(at(10).0, at(10).1, at(10).2)), (vec![2, 3], None));
+    let ports = (LookupKey::new(0), LookupKey::new(0));
+    assert_eq!(control.insert_ranged(Rank(1), ports, 5..=9, 0..=u16::MAX, 1), Ok(None));
+    assert!(control.plan().lines <= 20);
+    let (rank, ranged, _) = control.filters().find(|filter| filter.2 == 1).unwrap();
+    assert_eq!(control.remove_ranged(rank, &ranged), Some(1));
+    let pattern = (LookupKey::new(7 << 64), LookupKey::new(0xffff << 64));
+    assert_eq!(control.insert_ranged(Rank(1), pattern, 5..=9, 0..=9, 1), Err(ControlError::Ports));
+    node.withdraw(control.slice());
+    assert_eq!(insert(&mut control, 10, 0), Err(ControlError::Withdrawn));
+    assert_eq!(control.load([]), Err(ControlError::Withdrawn));
+    assert_eq!(insert(&mut other, 11, 0), Ok(None));
+}
+
+/// Whole tables come and go under traffic, and the worker has no part in it: it is never
+/// asked, and every packet is answered by the old set or the new one.
+#[test]
+fn a_table_is_loaded_while_packets_flow() {
+    let mut node = node();
+    let mut control = node.admit(SliceRequest { filters: 3000, ..request(0, 100) }).unwrap();
+    control.set_result(0, Action::forward(0, 0)).unwrap();
+    control.set_result(1, Action::forward(1, 1)).unwrap();
+    must(&mut node, &mut control);
+    let routes = |result| {
+        (0..2000u32).map(move |n| {
+            let (rank, value, mask) = route([10, (n >> 8) as u8, n as u8, 0], 24);
+            (rank, value, mask, result)
+        })
+    };
+    control.load(routes(0)).unwrap();
+    let manager = std::thread::spawn(move || {
+        for round in 1..40 {
+            while let Err(error) = control.load(routes(round % 2)) {
+                assert!(matches!(error, ControlError::Table(_)), "{error}");
+                std::thread::yield_now();
+            }
+        }
+        control
+    });
+    let (mut received, mut sent, mut now) = (0, 0, Nanos::ZERO);
+    while !manager.is_finished() {
+        now += Nanos::from_micros(50);
+        received += 32;
+        let frames = (0..32).map(|n| frame(0, 100, &ipv4(64, [10, n % 7, n, 9], 53))).collect();
+        sent += run(&mut node, now, frames).len() as u64;
+    }
+    let control = manager.join().unwrap();
+    let account = node.account(control.slice());
+    assert_eq!((account.received(), account.sent.packets), (received, sent));
+    assert_eq!(control.exits(DropReason::NoMatch.into()).packets, 0, "never a hole");
+    assert!(sent > 0 && control.result_count(0).packets + control.result_count(1).packets >= sent);
 }
 
 #[test]
@@ -195,10 +258,8 @@ fn what_is_not_there_is_not_promised() {
     let taken = OpenError::Taken { address: [10, 0, 0, 1].into(), port: 100, slice: SliceId(1) };
     assert_eq!(refusal(&|asked| asked.links[0].port = 100), AdmitError::Port(taken));
     assert_eq!(refusal(&|asked| asked.option = OptionId(2)), AdmitError::UnknownOption { asked: 2, has: 2 });
-    let masks = refusal(&|asked| asked.engine = EngineRequest::TupleSpace { masks: usize::MAX });
-    assert_eq!(masks, AdmitError::Engine { asked: usize::MAX, most: 64 });
-    let scan = refusal(&|asked| (asked.engine, asked.filters) = (EngineRequest::Linear, 257));
-    assert_eq!(scan, AdmitError::Engine { asked: 257, most: 256 });
+    let lines = refusal(&|asked| asked.lines = Some(129));
+    assert_eq!(lines, AdmitError::Lines { asked: 129, most: 128 });
     let commands = refusal(&|asked| asked.commands = usize::MAX);
     assert_eq!(commands, AdmitError::Waiting { asked: usize::MAX, most: 4096 });
     let packets = refusal(&|asked| asked.queues[1].limit_packets = 14_337);
@@ -263,10 +324,8 @@ fn control_works_from_another_thread_while_packets_flow() {
         control.set_result(0, Action::forward(0, 0)).unwrap();
         let mut replies = Vec::new();
         for label in 1..=200u8 {
-            let filter = |control: &mut fastpath::node::SliceControl<Buf>| {
-                control.insert(Rank(0), LookupKey::new(label.into()), LookupKey::MAX, 0)
-            };
-            while filter(&mut control) == Err(Busy) {
+            assert_eq!(control.insert(Rank(0), LookupKey::new(label.into()), LookupKey::MAX, 0), Ok(None));
+            while control.set_result(1, Action::Drop) == Err(Busy) {
                 replies.extend(control.replies());
                 std::thread::yield_now();
             }

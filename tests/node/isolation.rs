@@ -41,7 +41,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn take(step: &Step, port: u16, control: &mut SliceControl<Buf>) -> Option<Packet<Buf>> {
+/// What became of an update of filters.
+type Update = Result<Option<u32>, fastpath::node::ControlError>;
+
+fn take(
+    step: &Step, port: u16, control: &mut SliceControl<Buf>, updates: &mut Vec<Update>,
+) -> Option<Packet<Buf>> {
     let key = LookupKey::new;
     match step {
         Step::Frame(link, inner) => return Some(frame(*link, port + u16::from(*link), inner)),
@@ -50,10 +55,10 @@ fn take(step: &Step, port: u16, control: &mut SliceControl<Buf>) -> Option<Packe
             control.set_result(*result, action).unwrap();
         }
         Step::Insert(rank, value, mask, result) => {
-            control.insert(Rank(*rank), key(*value), key(*mask), *result).unwrap();
+            updates.push(control.insert(Rank(*rank), key(*value), key(*mask), *result));
         }
         Step::Remove(rank, value, mask) => {
-            control.remove(Rank(*rank), key(*value), key(*mask)).unwrap();
+            updates.push(Ok(control.remove(Rank(*rank), key(*value), key(*mask))));
         }
         Step::Memory(at, word) => {
             control.memory().set(*at, *word);
@@ -67,6 +72,8 @@ fn take(step: &Step, port: u16, control: &mut SliceControl<Buf>) -> Option<Packe
 struct Seen {
     sent: Vec<(u16, Vec<u8>)>,
     replies: Vec<fastpath::node::Reply>,
+    updates: Vec<Update>,
+    filters: usize,
     exits: Vec<Count>,
     results: Vec<Count>,
     queues: Vec<Count>,
@@ -84,18 +91,19 @@ fn observe(option: u8, a: &[Step], b: &[(u8, Step)]) -> Seen {
         ordinary_routes(&mut node, &mut other);
     }
     let (mut sent, mut replies, mut exceptions) = (Vec::new(), Vec::new(), Vec::new());
+    let mut updates = Vec::new();
     let rounds = a.len().div_ceil(8).max(b.len().div_ceil(8));
     for round in 0..rounds {
         let mut frames = Vec::new();
         for step in a.iter().skip(8 * round).take(8) {
             // B's frames stand before and behind A's in the same vector.
-            frames.extend(take(step, 100, &mut control));
+            frames.extend(take(step, 100, &mut control, &mut updates));
         }
         let mut mixed = Vec::new();
         let mut own = frames.into_iter();
         for (before, step) in b.iter().skip(8 * round).take(8) {
             mixed.extend(own.by_ref().take(usize::from(*before)));
-            mixed.extend(take(step, 200, &mut other));
+            mixed.extend(take(step, 200, &mut other, &mut Vec::new()));
         }
         mixed.extend(own);
         let out = run(&mut node, Nanos::from_millis(round as u64), mixed);
@@ -115,6 +123,8 @@ fn observe(option: u8, a: &[Step], b: &[(u8, Step)]) -> Seen {
     Seen {
         sent,
         replies,
+        updates,
+        filters: control.filters().count(),
         exits: Exit::all().map(|exit| control.exits(exit)).collect(),
         results: (0..64).map(|result| control.result_count(result)).collect(),
         queues: (0..2).map(|queue| control.queue_count(queue)).collect(),

@@ -259,7 +259,7 @@ fn buffers_of_a_withdrawn_slice_come_back_with_its_handle() {
     control.set_result(0, Action::SlowPath(Exception::Local)).unwrap();
     let (rank, value, mask) = route([10, 0, 0, 0], 8);
     control.insert(rank, value, mask, 0).unwrap();
-    node.poll_control(Nanos::ZERO, 2);
+    node.poll_control(Nanos::ZERO, 1);
     (0..8).for_each(|_| control.inject(packet()).unwrap());
     let mut vector = [const { Slot::EMPTY }; 4];
     assert_eq!(node.inject(Nanos::ZERO, &mut vector), 4);

@@ -3,8 +3,8 @@
 use fastpath::code_option::ipv4::{Ipv4, Ipv4Key};
 use fastpath::egress::{Egress, LinkLayer, Tunnel};
 use fastpath::node::{
-    Action, EngineRequest, InterfaceConfig, Limits, LinkRequest, Node, QueueRequest, Reply, SliceControl,
-    SliceRequest, SlowPathRequest,
+    Action, InterfaceConfig, Limits, LinkRequest, Node, QueueRequest, Reply, SliceControl, SliceRequest,
+    SlowPathRequest,
 };
 use fastpath::prelude::*;
 use std::net::SocketAddrV4;
@@ -51,7 +51,6 @@ pub(crate) fn peer() -> SocketAddrV4 {
 pub(crate) fn request(option: u8, port: u16) -> SliceRequest {
     let interfaces = [0, 1].map(fastpath::id::InterfaceId);
     SliceRequest {
-        engine: EngineRequest::TupleSpace { masks: 16 },
         sram_words: 4,
         links: interfaces.iter().zip(port..).map(|(at, port)| LinkRequest::new(*at, port, peer())).collect(),
         queues: interfaces

@@ -1,6 +1,6 @@
 //! The crate's blocks, their pool and their free list.
 
-use fastpath::lookup::{Engine, Filter};
+use fastpath::lookup::{Filter, Tcam, TcamConfig};
 use fastpath::prelude::*;
 use fastpath::stats::Count;
 
@@ -30,11 +30,11 @@ impl Ours {
 
     /// Takes filters, each with its record, in the place of the routes.
     pub fn filters(&mut self, filters: &[(Filter, u32)]) {
-        let mut table = Engine::linear(filters.len());
+        let (mut tcam, table) = Tcam::with_reader(TcamConfig::default());
         for &(filter, record) in filters {
-            table.insert(Rank(0), filter, EgressId::new(record).unwrap()).unwrap();
+            tcam.insert(Rank(0), filter, EgressId::new(record).unwrap()).unwrap();
         }
-        self.path.table = SliceTable([Engine::Empty, table]);
+        self.path.table = table;
     }
 
     /// A frame into each buffer.

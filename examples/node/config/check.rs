@@ -85,9 +85,9 @@ impl<'a> Reader<'a> {
             )?,
             // One operator owns the file and every slice in it.
             weights: u32::MAX,
-            linear_filters: u32::MAX,
-            masks: 4096,
+            lines: or("lines", &table.lines, 1 << 16, default.lines.into())? as u32,
             waiting: 1 << 16,
+            ..default
         })
     }
 

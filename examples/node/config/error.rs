@@ -44,8 +44,6 @@ pub(crate) enum What {
     Limit { asked: u64, limit: u64 },
     #[error("interface `{interface}` has room for {limit} queues ([limits] queues)")]
     Queues { interface: String, limit: u64 },
-    #[error("engine `{engine}` cannot hold it: {why}")]
-    Engine { engine: &'static str, why: &'static str },
     #[error("needs both `link` and `queue`, or `action` alone")]
     Way,
     #[error("a slice with option `{option}` has no `{key}`")]

@@ -30,6 +30,7 @@ pub(super) struct LimitsTable {
     pub(super) queues: Option<Whole>,
     pub(super) descriptors: Option<Whole>,
     pub(super) longest_frame: Option<Whole>,
+    pub(super) lines: Option<Whole>,
 }
 
 #[derive(Deserialize)]
@@ -74,23 +75,15 @@ impl Kind {
     }
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum EngineName {
-    Linear,
-    TupleSpace,
-    Routes,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SliceTable {
     pub(super) name: Name,
     pub(super) option: Kind,
-    pub(super) engine: Option<Spanned<EngineName>>,
     pub(super) address: Option<Spanned<Ipv4Addr>>,
     pub(super) sram_words: Option<Whole>,
     pub(super) filters: Option<Whole>,
+    pub(super) lines: Option<Whole>,
     pub(super) slow_path: Option<SlowPathTable>,
     #[serde(default)]
     pub(super) link: Vec<LinkTable>,

@@ -58,11 +58,10 @@ impl Reader<'_> {
         Ok(Action::forward(at, queue_at))
     }
 
-    /// Results, filters, and where in the text each filter stands.
-    #[expect(clippy::type_complexity, reason = "three lists that are built together")]
+    /// Results, and filters that lead to them.
     pub(super) fn filters(
         &self, file: &File, request: &SliceRequest, slice: usize, table: &SliceTable,
-    ) -> Result<(Vec<Action>, Vec<FilterPlan>, Vec<(&'static str, Range<usize>)>), ConfigError> {
+    ) -> Result<(Vec<Action>, Vec<FilterPlan>), ConfigError> {
         let mut results: Vec<Action> = Vec::new();
         let mut result_of = |action: Action| {
             let at = results.iter().position(|other| *other == action).unwrap_or(results.len());
@@ -118,7 +117,7 @@ impl Reader<'_> {
                 return Err(self.source.value(key, span, What::Twice(line)));
             }
         }
-        Ok((results, filters, places))
+        Ok((results, filters))
     }
 
     fn prefix(&self, key: &'static str, text: &Name) -> Result<(u32, u8), ConfigError> {

@@ -1,25 +1,19 @@
-//! A slice: its links, queues, limits and engine.
+//! A slice: its links, queues and limits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::ops::Range;
 
 use fastpath::decap::UdpChecksum;
 use fastpath::egress::Egress;
 use fastpath::id::InterfaceId;
-use fastpath::key::LookupKey;
-use fastpath::lookup::Rank;
-use fastpath::node::{EngineRequest, LinkRequest, QueueRequest, SliceRequest, SlowPathRequest};
+use fastpath::node::{LinkRequest, QueueRequest, SliceRequest, SlowPathRequest};
 use fastpath::queue::QueueConfig;
 use fastpath::slot::DscpModel;
-use toml::Spanned;
 
 use super::check::Reader;
 use super::error::{ConfigError, What};
-use super::file::{
-    DscpName, EngineName, File, Kind, LinkTable, QueueTable, SliceTable, SlowPathTable, Whole,
-};
-use super::{FilterPlan, Plan, SlicePlan};
+use super::file::{DscpName, File, Kind, LinkTable, QueueTable, SliceTable, SlowPathTable, Whole};
+use super::{Plan, SlicePlan};
 
 impl Reader<'_> {
     pub(super) fn slice(
@@ -29,7 +23,6 @@ impl Reader<'_> {
         let source = self.source;
         let limits = &plan.limits;
         let mut request = SliceRequest::new(table.option.option());
-        request.seed = 0x5bd1_e995 ^ number as u64;
         for link in &table.link {
             let request_of = self.link(plan, link, ports)?;
             request.links.push(request_of);
@@ -51,7 +44,7 @@ impl Reader<'_> {
             request.queues.push(asked);
         }
         self.fitting(table)?;
-        let (results, filters, lines) = self.filters(file, &request, number, table)?;
+        let (results, filters) = self.filters(file, &request, number, table)?;
 
         let limit = |key, value: Option<&Whole>, asked: u64, sum: u64, limit: u64| match asked + sum > limit {
             false => Ok(()),
@@ -92,7 +85,11 @@ impl Reader<'_> {
         let words_used = used(|request| request.sram_words);
         limit("sram_words", words, request.sram_words.into(), words_used, limits.sram_words as u64)?;
         request.slow_path = self.slow_path(table.slow_path.as_ref())?;
-        request.engine = self.engine(table, &filters, &lines)?;
+        let lines = table.lines.as_ref();
+        request.lines = match lines {
+            Some(_) => Some(source.whole_or("lines", lines, 1..=limits.lines.into(), 0)?),
+            None => None,
+        };
         Ok(SlicePlan {
             name: table.name.get_ref().clone(),
             kind: table.option,
@@ -183,34 +180,5 @@ impl Reader<'_> {
             burst: source.whole_or("burst", burst.as_ref(), 1..=1 << 20, default.burst)?,
             waiting: source.whole_or("waiting", waiting.as_ref(), 1..=1 << 20, default.waiting)?,
         })
-    }
-
-    /// The engine asked for, if it can hold the filters; else one that fits them.
-    fn engine(
-        &self, table: &SliceTable, filters: &[FilterPlan], places: &[(&'static str, Range<usize>)],
-    ) -> Result<EngineRequest, ConfigError> {
-        let masks: BTreeSet<LookupKey> = filters.iter().map(|filter| filter.mask).collect();
-        let long = |filter: &&FilterPlan| filter.rank < Rank::longest_prefix(32, 24);
-        let chunks: BTreeSet<u128> = filters.iter().filter(long).map(|it| it.value.bits() >> 8).collect();
-        let routes = EngineRequest::Routes { chunks: chunks.len() };
-        let tuples = EngineRequest::TupleSpace { masks: masks.len().max(1) };
-        let only_routes = table.option == Kind::Ipv4 && table.filter.is_empty();
-        match table.engine.as_ref().map(Spanned::get_ref) {
-            Some(EngineName::Linear) => Ok(EngineRequest::Linear),
-            Some(EngineName::TupleSpace) => Ok(tuples),
-            Some(EngineName::Routes) if only_routes => Ok(routes),
-            Some(EngineName::Routes) => {
-                let policy = filters.iter().position(|filter| filter.rank < Rank(Rank::ROUTES));
-                let (key, span) = match policy.and_then(|at| places.get(at)) {
-                    Some((key, span)) => (*key, span.clone()),
-                    None => ("name", table.name.span()),
-                };
-                let what = What::Engine { engine: "routes", why: "allowed are IPv4 routes only" };
-                Err(self.source.value(key, &span, what))
-            }
-            None if filters.len() <= 16 => Ok(EngineRequest::Linear),
-            None if only_routes && filters.len() > 1024 => Ok(routes),
-            None => Ok(tuples),
-        }
     }
 }

@@ -1,8 +1,7 @@
 //! What slice managers ask for between two vectors, carried out within what their slices
 //! were granted.
 //!
-//! A command writes one record or one queue, or inserts or removes one filter. The former
-//! cost the same however much a slice has; the latter what its engine makes of them.
+//! A command writes one record or one queue: all cost the same, however much a slice has.
 
 use super::*;
 
@@ -10,8 +9,6 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     pub(super) fn execute(&mut self, slice: SliceId, command: Command) -> Result<Done, ControlError> {
         match command {
             Command::SetResult { result, action } => self.set_result(slice, result, action),
-            Command::Insert { rank, value, mask, result } => self.insert(slice, rank, value, mask, result),
-            Command::Remove { rank, value, mask } => self.remove(slice, rank, value, mask),
             Command::Configure { queue, weight, limit_packets, limit_octets } => {
                 let config = QueueConfig { owner: slice, weight, limit_packets, limit_octets };
                 self.configure(slice, queue, config)
@@ -51,7 +48,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
 
     /// The slice's promises, which an executed command always finds.
     fn state(&mut self, slice: SliceId) -> Result<&mut Slice<B>, ControlError> {
-        self.slices.get_mut(slice).ok_or(crate::lookup::TableErrorKind::UnknownSlice.into())
+        self.slices.get_mut(slice).ok_or(ControlError::Withdrawn)
     }
 
     fn egress_id(&mut self, slice: SliceId, result: u32) -> Result<EgressId, ControlError> {
@@ -91,40 +88,6 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             *place = egress;
         }
         Ok(Done::ResultSet)
-    }
-
-    fn insert(
-        &mut self, slice: SliceId, rank: Rank, value: LookupKey, mask: LookupKey, result: u32,
-    ) -> Result<Done, ControlError> {
-        let id = self.egress_id(slice, result)?;
-        let first = self.state(slice)?.first_result;
-        let filter = Filter::new(slice, value, mask);
-        let full = self.state(slice)?;
-        let full = (full.filters >= full.most_filters).then_some(full.most_filters);
-        // A table at its bound can still replace: insert and see, take back if new.
-        let old = match self.path.table.insert(rank, filter, id) {
-            Err(crate::lookup::TableErrorKind::Full) if full.is_some() => {
-                return Err(ControlError::Filters(full.unwrap_or(0)));
-            }
-            inserted => inserted?,
-        };
-        if old.is_none() {
-            if let Some(most) = full {
-                self.path.table.remove(rank, &filter)?;
-                return Err(ControlError::Filters(most));
-            }
-            self.state(slice)?.filters += 1;
-        }
-        Ok(Done::Inserted(old.map(|old| old.index() as u32 - first)))
-    }
-
-    fn remove(
-        &mut self, slice: SliceId, rank: Rank, value: LookupKey, mask: LookupKey,
-    ) -> Result<Done, ControlError> {
-        let removed = self.path.table.remove(rank, &Filter::new(slice, value, mask))?;
-        let state = self.state(slice)?;
-        state.filters -= u32::from(removed.is_some());
-        Ok(Done::Removed(removed.map(|old| old.index() as u32 - state.first_result)))
     }
 
     /// Encapsulates and queues up to `budget` packets that slice managers send straight to

@@ -18,44 +18,15 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         self.check(&request)?;
         let first_result = self.free_results(&request)?;
         let queues = self.free_queues(&request)?;
-        self.path.sram.assign(slice, request.sram_words)?;
-        let links = request.links;
-        if let Err(error) = self.open_links(&links, admission) {
-            // To none: that does not fail.
-            let _ = self.path.sram.assign(slice, 0);
-            return Err(error);
-        }
-        for (queue, asked) in queues.iter().zip(&request.queues) {
-            let config = QueueConfig {
-                owner: slice,
-                weight: asked.weight,
-                limit_packets: asked.limit_packets,
-                limit_octets: asked.limit_octets,
-            };
-            if let Err(error) = self.queues.configure(*queue, config) {
-                self.close_links(&links);
-                let _ = self.path.sram.assign(slice, 0);
-                return Err(error.into());
-            }
-        }
+        let granted = self.grant(admission, &request, &queues).and_then(|()| self.writer(slice, &request));
+        let writer = granted.inspect_err(|_| self.take_back(slice))?;
         for queue in queues.iter() {
             if let Some(used) = self.queues_used.get_mut(queue.0 as usize) {
                 *used = true;
             }
         }
+        let links = request.links;
         let filters = request.filters;
-        let engine = match request.engine {
-            EngineRequest::Linear => Engine::linear(filters as usize),
-            EngineRequest::TupleSpace { masks } => {
-                Engine::TupleSpace(TupleSpace::new(filters, masks, request.seed))
-            }
-            EngineRequest::Routes { chunks } => {
-                Engine::Routes(Box::new(Dir24::new(slice, filters as usize, chunks)))
-            }
-        };
-        if let Some(place) = self.path.table.0.get_mut(usize::from(slice.0)) {
-            *place = engine;
-        }
         let slow_path = request.slow_path;
         let (node_end, end) = channel(request.commands.max(1), slow_path.waiting.max(1));
         let queues: Arc<[QueueId]> = queues.into();
@@ -69,6 +40,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         }
         let control = SliceControl {
             slice,
+            writer,
+            most_filters: filters,
             end,
             bank: self.path.sram.clone(),
             stats: self.path.stats.clone(),
@@ -89,7 +62,6 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             first_result,
             results: request.results,
             most_filters: filters,
-            filters: 0,
             exceptions: RateLimit::new(slow_path.per_second, slow_path.burst),
             end: node_end,
             injected_at: None,
@@ -111,22 +83,21 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         state.withdrawn.store(true, Relaxed);
         let (first, results) = (state.first_result as usize, state.results as usize);
         let links = core::mem::take(&mut state.links);
-        (state.most_filters, state.filters) = (0, 0);
+        state.most_filters = 0;
         state.end.close_packets();
         self.close_links(&links);
-        if let Some(engine) = self.path.table.0.get_mut(usize::from(slice.0)) {
-            *engine = Engine::Empty;
-        }
+        self.tcam.revoke(slice);
         self.path.egress.iter_mut().skip(first).take(results).for_each(|egress| *egress = Egress::NONE);
     }
 
     /// Frees what withdrawn slices held, if nobody can reach it any more.
     fn reap(&mut self) {
-        let Self { path, queues, slices, queues_used, vectors, .. } = self;
+        let Self { path, tcam, queues, slices, queues_used, vectors, .. } = self;
         for place in &mut slices.0 {
             let idle = |state: &mut Slice<B>| {
                 state.is_withdrawn()
                     && state.end.commands.is_abandoned()
+                    && !tcam.is_given_out(state.admission.slice)
                     && state.injected_at != Some(*vectors)
                     && state.queues.iter().all(|queue| queues.backlog(*queue) == 0)
             };
@@ -157,14 +128,9 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         if request.filters > left {
             return Err(AdmitError::Filters { asked: request.filters, left });
         }
-        let Limits { linear_filters, masks: most_masks, waiting, longest_frame, .. } = self.limits;
-        let engine = match request.engine {
-            EngineRequest::Linear => (request.filters as usize, linear_filters as usize),
-            EngineRequest::TupleSpace { masks } => (masks, most_masks),
-            EngineRequest::Routes { .. } => (0, 0),
-        };
-        if engine.0 > engine.1 {
-            return Err(AdmitError::Engine { asked: engine.0, most: engine.1 });
+        let Limits { lines, waiting, longest_frame, .. } = self.limits;
+        if let Some(asked) = request.lines.filter(|asked| *asked > lines) {
+            return Err(AdmitError::Lines { asked, most: lines });
         }
         let asked = request.commands.max(request.slow_path.waiting);
         if asked > waiting {
@@ -231,16 +197,11 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     /// The first of `asked` results in one piece that no slice has.
     fn free_results(&self, request: &SliceRequest) -> Result<u32, AdmitError> {
         let asked = request.results;
-        // An engine of routes can name the first 32,767 only.
-        let most = match request.engine {
-            EngineRequest::Routes { .. } => self.limits.results.min(32_767),
-            _ => self.limits.results,
-        };
         let mut taken: Vec<_> = self.slices.iter().map(|state| (state.first_result, state.results)).collect();
         taken.sort_unstable();
         let (mut first, mut left) = (0, 0);
         for (start, len) in taken.into_iter().chain([(self.limits.results, 0)]) {
-            let gap = start.min(most).saturating_sub(first);
+            let gap = start.saturating_sub(first);
             if gap >= asked {
                 return Ok(first);
             }
@@ -269,6 +230,39 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             given.push(id);
         }
         Ok(given)
+    }
+
+    /// Grants memory, links and queues; if that fails, some of it.
+    fn grant(
+        &mut self, admission: Admission, request: &SliceRequest, queues: &[QueueId],
+    ) -> Result<(), AdmitError> {
+        self.path.sram.assign(admission.slice, request.sram_words)?;
+        self.open_links(&request.links, admission)?;
+        for (queue, asked) in queues.iter().zip(&request.queues) {
+            let QueueRequest { weight, limit_packets, limit_octets, .. } = *asked;
+            let config = QueueConfig { owner: admission.slice, weight, limit_packets, limit_octets };
+            if let Err(error) = self.queues.configure(*queue, config) {
+                self.close_links(&request.links);
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The writer of a slice's filters, with room for all of them and the bound that it asked
+    /// for.
+    fn writer(&mut self, slice: SliceId, request: &SliceRequest) -> Result<TcamWriter, AdmitError> {
+        let promised = self.tcam.set_bound(slice, request.lines.unwrap_or(self.limits.lines));
+        let promised = promised.and_then(|()| self.tcam.reserve(slice, request.filters as usize));
+        let writer = promised.and_then(|()| self.tcam.writer(slice));
+        Ok(writer.inspect_err(|_| self.close_links(&request.links))?)
+    }
+
+    /// Takes memory and filters back that a slice was promised which is not admitted.
+    fn take_back(&mut self, slice: SliceId) {
+        // To none: that does not fail.
+        let _ = self.path.sram.assign(slice, 0);
+        self.tcam.revoke(slice);
     }
 
     /// Opens the ports of all links, or none. A link has the slice's own number.

@@ -45,7 +45,7 @@ fn run() -> Result<(), u8> {
     }
 
     const EMPTY: [Option<Row<EgressId>>; 8] = [None; 8];
-    let mut table = SliceTable([LinearTcam::new(EMPTY), LinearTcam::new(EMPTY), LinearTcam::new(EMPTY)]);
+    let mut table = LinearTcam::new(EMPTY);
     let (value, mask) = Ipv4Key::route(0x0a00_0000, 8);
     let label = Filter::new(LABEL, LookupKey::new(7), LookupKey::new(0xff));
     for (filter, at) in [(Filter::new(IP, value, mask), 0), (label, 1)] {
