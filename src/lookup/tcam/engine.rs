@@ -20,6 +20,8 @@ use crate::lookup::{Filter, Hit, Place, RangedFilter, Rank};
 /// What readers see of a slice.
 #[derive(Debug)]
 pub(super) struct Engine {
+    /// Whether lookups read what may not be in the nearest cache, and is to be fetched ahead.
+    far: bool,
     pub(super) upper: Option<Arc<Upper>>,
     pub(super) routes: Option<Arc<Routes>>,
     /// Another after every update.
@@ -107,12 +109,30 @@ impl Engine {
 
     #[inline(always)]
     pub(super) fn prefetch(&self, key: u128) {
+        if !self.far {
+            return;
+        }
         if let Some(upper) = &self.upper {
             upper.prefetch(key);
         }
         if let Some(routes) = &self.routes {
             routes.prefetch(key);
         }
+    }
+
+    /// Without filters but for these routes.
+    pub(super) const fn new(routes: Option<Arc<Routes>>, generation: Arc<AtomicU64>) -> Self {
+        Self { far: false, upper: None, routes, generation, octets: [0; 2] }
+    }
+
+    /// After a change of its parts.
+    fn complete(&mut self, control: &Control) {
+        self.octets = control.parts(self);
+        let upper = self.upper.as_deref().is_some_and(|upper| match upper {
+            Upper::Forest(forest) => !forest.is_list(),
+            Upper::Exact(_) => true,
+        });
+        self.far = upper || self.routes.as_deref().is_some_and(|routes| !routes.is_near());
     }
 
     /// Whether its parts are too large to be built anew for want of memory.
@@ -229,11 +249,20 @@ impl Control {
         &mut self, engine: &Engine, epochs: &mut Epochs, row: &Row, known: bool, bound: u32,
     ) -> Changed {
         let (rank, filter) = (row.place.rank(), &row.filter);
-        let others = OWN_LINES + self.routes_cost(engine);
+        let (above, others) = (OWN_LINES + self.upper_cost(), OWN_LINES + self.routes_cost(engine));
         if let (Some(control), Some(routes)) = (&mut self.routes, engine.routes.as_deref())
             && rank.0 >= Rank::ROUTES
         {
-            return control.insert(routes, epochs, rank, filter, row.word);
+            // What stands above leaves the routes less than they were built for.
+            let most = control.most_lines(routes, rank, filter);
+            if !known && above > OWN_LINES && above.saturating_add(most) > bound {
+                return Changed::RebuildDue;
+            }
+            let inserted = control.insert(routes, epochs, rank, filter, row.word);
+            return match inserted {
+                Changed::Done(_) if !known && self.cost(engine) > bound => Changed::Over,
+                inserted => inserted,
+            };
         }
         match (&mut self.upper, engine.upper.as_deref()) {
             (Some(UpperControl::Forest(control)), Some(Upper::Forest(forest))) => {
@@ -309,11 +338,10 @@ pub(super) fn build(
     let shape = shaper.shape(distinct);
     let first_route = rows.partition_point(|row| row.place.rank().0 < Rank::ROUTES);
     let (above, below) = rows.split_at_checked(first_route).unwrap_or((rows, &[]));
-    let (mut engine, mut control) =
-        (Engine { upper: None, routes: None, generation, octets: [0; 2] }, Control::default());
+    let (mut engine, mut control) = (Engine::new(None, generation), Control::default());
     match shape {
         Shape::Layers(field) => {
-            let spare = (below.len() / 4).max(256);
+            let spare = (below.len() / 4).max(64);
             if let Some((routes, routes_control)) =
                 Routes::build(order.slice, field, below, spare, order.bound.saturating_sub(OWN_LINES))
             {
@@ -327,7 +355,7 @@ pub(super) fn build(
         Shape::Exact { mask } => exact(order, rows, LookupKey::new(mask), &mut engine, &mut control)?,
         Shape::Any => forest(order, rows, &mut engine, &mut control)?,
     }
-    engine.octets = control.parts(&engine);
+    engine.complete(&control);
     Ok((engine, control))
 }
 
@@ -340,7 +368,7 @@ pub(super) fn build_upper(
     } else {
         forest(order, rows, engine, control)?;
     }
-    engine.octets = control.parts(engine);
+    engine.complete(control);
     Ok(())
 }
 

@@ -6,9 +6,11 @@ use crate::lookup::Word;
 use crate::lookup::exact::ExactProbe;
 use crate::lookup::forest::lookup_each;
 use crate::lookup::tcam::engine::{Engine, Upper};
+use crate::lookup::tcam::routes::{Routes, word};
 
 /// Keys in flight.
 const BATCH: usize = 32;
+const HALF: usize = BATCH / 2;
 
 /// What is stored with the best match of each key; stops at the shorter of the two.
 #[inline(always)]
@@ -25,34 +27,98 @@ pub(super) fn lookup_batch<'a, V: Word>(
                 None => found.fill(None),
             }
         } else {
-            of_many(engine, keys, found);
+            of_several(engine, keys, found);
         }
     }
 }
 
-/// Up to [`BATCH`] keys of one slice.
+/// Up to [`BATCH`] keys, not all of one slice. Lanes of a vector without a packet have keys of
+/// the substrate, which has no filters: they do not make the rest a mixture.
+#[inline(never)]
+fn of_several<'a, V: Word>(
+    engine: impl Fn(SliceId) -> Option<&'a Engine> + Copy, keys: &[TableKey], found: &mut [Option<V>],
+) {
+    let is_hole = |key: &TableKey| key.slice() == SliceId::SUBSTRATE;
+    let slice = keys.iter().find(|key| !is_hole(key)).map_or(SliceId::SUBSTRATE, |key| key.slice());
+    let one = keys.iter().all(|key| key.slice() == slice || is_hole(key));
+    if !one || engine(SliceId::SUBSTRATE).is_some() {
+        return of_many(engine, keys, found);
+    }
+    match engine(slice) {
+        Some(engine) => of_one(slice, engine, keys, found),
+        None => found.fill(None),
+    }
+    for (found, _) in found.iter_mut().zip(keys).filter(|(_, key)| is_hole(key)) {
+        *found = None;
+    }
+}
+
+/// Up to [`BATCH`] keys of one slice; what it finds for others is of no meaning.
 #[inline(always)]
 fn of_one<V: Word>(slice: SliceId, engine: &Engine, keys: &[TableKey], found: &mut [Option<V>]) {
-    match engine.upper.as_deref() {
-        None => {}
-        Some(Upper::Forest(forest)) => forest.lookup_batch(slice, keys, found),
-        Some(Upper::Exact(exact)) => {
-            exact.batch(keys, found, |key| key.key(), |_, word| word.map(V::of));
+    match (engine.upper.as_deref(), engine.routes.as_deref()) {
+        (None, None) => found.fill(None),
+        // This alone in the caller: the rest would take its registers.
+        (None, Some(routes)) if routes.is_near() => {
+            for (key, found) in keys.iter().zip(found) {
+                *found = routes.lookup(key.bits()).map(V::of);
+            }
         }
+        (None, Some(routes)) => of_far_routes(routes, keys, found),
+        (Some(upper), routes) => of_parts(slice, upper, routes, keys, found),
     }
-    let Some(routes) = engine.routes.as_deref() else {
-        if engine.upper.is_none() {
-            found.fill(None);
-        }
-        return;
-    };
-    let mut words = [None; BATCH];
-    routes.lookup_batch(keys, &mut words);
-    let above = engine.upper.is_some();
-    for (found, word) in found.iter_mut().zip(words) {
-        if !above || found.is_none() {
-            *found = word.map(V::of);
-        }
+}
+
+#[inline(never)]
+fn of_far_routes<V: Word>(routes: &Routes, keys: &[TableKey], found: &mut [Option<V>]) {
+    of_routes(routes, keys, found, |_, word| word);
+}
+
+#[inline(never)]
+fn of_parts<V: Word>(
+    slice: SliceId, upper: &Upper, routes: Option<&Routes>, keys: &[TableKey], found: &mut [Option<V>],
+) {
+    match upper {
+        Upper::Forest(forest) => forest.lookup_batch(slice, keys, found),
+        Upper::Exact(exact) => exact.batch(keys, found, |key| key.key(), |_, word| word.map(V::of)),
+    }
+    if let Some(routes) = routes {
+        of_routes(routes, keys, found, |above, word| above.or(word));
+    }
+}
+
+/// Up to [`BATCH`] keys among routes; `join` is given what was found above them.
+#[inline(always)]
+fn of_routes<V: Word>(
+    routes: &Routes, keys: &[TableKey], found: &mut [Option<V>],
+    join: impl Fn(Option<V>, Option<V>) -> Option<V> + Copy,
+) {
+    if let (Ok(keys), Ok(found)) = (keys.try_into(), (&mut *found).try_into()) {
+        return of_routes_by::<_, BATCH>(routes, keys, found, join);
+    }
+    let (whole, rest) = keys.as_chunks::<HALF>();
+    let (answers, left) = found.as_chunks_mut::<HALF>();
+    for (keys, found) in whole.iter().zip(answers) {
+        of_routes_by(routes, keys, found, join);
+    }
+    if !rest.is_empty() {
+        let (mut keys, mut found) = ([TableKey::default(); HALF], [None; HALF]);
+        keys.iter_mut().zip(rest).for_each(|(to, key)| *to = *key);
+        found.iter_mut().zip(&*left).for_each(|(to, found)| *to = *found);
+        of_routes_by(routes, &keys, &mut found, join);
+        left.iter_mut().zip(found).for_each(|(to, found)| *to = found);
+    }
+}
+
+#[inline(always)]
+fn of_routes_by<V: Word, const N: usize>(
+    routes: &Routes, keys: &[TableKey; N], found: &mut [Option<V>; N],
+    join: impl Fn(Option<V>, Option<V>) -> Option<V>,
+) {
+    let mut values = [None; N];
+    routes.lookup_batch(keys, &mut values);
+    for (found, value) in found.iter_mut().zip(values) {
+        *found = join(*found, value.map(|value| V::of(word(value))));
     }
 }
 

@@ -43,6 +43,7 @@ mod config;
 mod engine;
 mod find;
 mod reader;
+mod refused;
 mod report;
 mod routes;
 mod row;

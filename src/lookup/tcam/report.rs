@@ -6,7 +6,7 @@ use crate::id::SliceId;
 use crate::key::{LookupKey, TableKey};
 use crate::lookup::tcam::TcamWriter;
 use crate::lookup::tcam::engine::{Upper, UpperControl};
-use crate::lookup::{Place, RangedFilter, Rank, Word};
+use crate::lookup::{AllMatches, Place, RangedFilter, Rank, Word};
 
 /// A filter of a table, its rank and what is stored with it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,7 +45,8 @@ pub struct Plan {
     pub filters: usize,
     /// Cache lines that a lookup may touch.
     pub lines: u32,
-    /// Octets of memory.
+    /// Octets of memory that were in use at some time since the engine was built. A forest
+    /// has room for twice as much, which it does not touch before.
     pub octets: usize,
 }
 
@@ -115,29 +116,44 @@ impl<V: Word> TcamWriter<V> {
         Explanation { key, matches, lines }
     }
 
-    /// Filters that can never win, each with one that stands before it and matches all that
-    /// it matches. O(filters^2).
+    /// Filters that can never win, each with the first that stands before it and matches all
+    /// that it matches. One that several others cover together is not found.
+    ///
+    /// O(filters * filters that match a key): whatever covers a filter matches its lowest key.
     pub fn shadowed(&self) -> Vec<Shadowed<V>> {
-        shadowed(self.iter().collect())
+        let mut entries: Vec<Entry<V>> = self.iter().collect();
+        // Routes of one length share their place and their mask.
+        let at = |entry: &Entry<V>| (entry.place, entry.filter.filter().value());
+        entries.sort_by_key(at);
+        let entry_at = |place: Place, key: TableKey| {
+            let first = entries.get(entries.partition_point(|entry| entry.place < place))?;
+            let value = first.filter.filter().mask() & key.bits();
+            let found = entries.binary_search_by_key(&(place, value), at);
+            entries.get(found.unwrap_or_else(|_| entries.partition_point(|entry| entry.place < place)))
+        };
+        let mut found = Vec::new();
+        for entry in &entries {
+            let key = lowest_key(&entry.filter);
+            let before = self.matches(key).take_while(|hit| hit.place < entry.place);
+            let mut before = before.filter_map(|hit| entry_at(hit.place, key));
+            if let Some(by) = before.find(|by| covers(&by.filter, &entry.filter)) {
+                found.push(Shadowed { entry: *entry, by: *by });
+            }
+        }
+        found
     }
 
-    /// Octets of memory that the filters take.
+    /// Octets of memory that the filters take: [`Plan::octets`].
     pub fn octets(&self) -> usize {
         self.parts().map_or(0, |(control, engine)| control.octets(engine))
     }
 }
 
-/// Filters that another one covers; O(filters^2).
-fn shadowed<V: Copy>(mut entries: Vec<Entry<V>>) -> Vec<Shadowed<V>> {
-    entries.sort_by_key(|entry| entry.place);
-    let mut found = Vec::new();
-    for (at, entry) in entries.iter().enumerate() {
-        let before = entries.get(..at).unwrap_or_default();
-        if let Some(by) = before.iter().find(|other| covers(&other.filter, &entry.filter)) {
-            found.push(Shadowed { entry: *entry, by: *by });
-        }
-    }
-    found
+/// The lowest of the keys that a filter matches.
+fn lowest_key(filter: &RangedFilter) -> TableKey {
+    let fields = filter.ranges().into_iter().zip(RangedFilter::FIELDS);
+    let bits = fields.fold(filter.filter().value(), |bits, ((low, _), at)| bits | u128::from(low) << at);
+    TableKey::new(filter.filter().slice(), LookupKey::new(bits))
 }
 
 /// Whether all keys of `inner` are keys of `outer`.
@@ -174,3 +190,7 @@ fn covers(outer: &RangedFilter, inner: &RangedFilter) -> bool {
     }
     mask & !b.mask() == 0 && (b.value() ^ a.value()) & mask == 0
 }
+
+#[cfg(test)]
+#[cfg(all(feature = "conformance", not(loom)))]
+mod tests;

@@ -21,18 +21,24 @@ pub(super) struct Routes {
     field: Field,
     sum: u64,
     slice: SliceId,
+    /// So few that what lookups read stays in the nearest cache: one key after the other is
+    /// found faster than many at once. It is a guess: updates may have added many.
+    near: bool,
     trie: Trie<PrefixRead<u32>, PrefixRead<u128>>,
 }
 
-/// The write side.
+/// The write side, and bits of the longest prefix that there has been.
 #[derive(Debug)]
-pub(super) struct RoutesControl(Trie<PrefixControl<u32>, PrefixControl<u128>>);
+pub(super) struct RoutesControl(Trie<PrefixControl<u32>, PrefixControl<u128>>, u32);
 
 #[derive(Debug)]
 enum Trie<N, W> {
     Narrow(N),
     Wide(W),
 }
+
+/// Routes: lookups among so many read some 8 KB.
+const NEAR: usize = 512;
 
 /// The highest word that can be stored: the trie's values begin at 1.
 const MOST_WORD: u32 = MOST_VALUE - 1;
@@ -59,7 +65,8 @@ impl Routes {
             let (read, control) = load(routes, form)?;
             (Trie::Wide(read), Trie::Wide(control))
         };
-        Some((Self { field, sum, slice, trie }, RoutesControl(control)))
+        let near = rows.len() <= NEAR;
+        Some((Self { field, sum, slice, near, trie }, RoutesControl(control, field.width)))
     }
 
     /// The prefix that a filter is here, if it is one.
@@ -77,43 +84,47 @@ impl Routes {
         key << (128 - self.field.top)
     }
 
+    /// Whether what lookups read stays in the nearest cache.
+    pub(super) const fn is_near(&self) -> bool {
+        self.near
+    }
+
+    /// The address of up to 32 bits in a key.
+    #[inline(always)]
+    fn short(&self, key: u128) -> u32 {
+        match self.field.top {
+            // Where IPv4 keys have their destinations: one word, no shift across two.
+            top @ 0..=64 => ((key as u64) << ((64 - top) & 63) >> 32) as u32,
+            _ => (self.address(key) >> 96) as u32,
+        }
+    }
+
     #[inline(always)]
     pub(super) fn lookup(&self, key: u128) -> Option<u32> {
-        let address = self.address(key);
         let found = match &self.trie {
-            Trie::Narrow(trie) => trie.lookup((address >> 96) as u32),
-            Trie::Wide(trie) => trie.lookup(address),
+            Trie::Narrow(trie) => trie.lookup(self.short(key)),
+            Trie::Wide(trie) => trie.lookup(self.address(key)),
         };
         found.map(word)
     }
 
     #[inline(always)]
     pub(super) fn prefetch(&self, key: u128) {
-        let address = self.address(key);
         match &self.trie {
-            Trie::Narrow(trie) => trie.prefetch((address >> 96) as u32),
-            Trie::Wide(trie) => trie.prefetch(address),
+            Trie::Narrow(trie) => trie.prefetch(self.short(key)),
+            Trie::Wide(trie) => trie.prefetch(self.address(key)),
         }
     }
 
-    /// The words of keys, many at once.
+    /// What is stored for each key: a word and 1.
     #[inline(always)]
-    pub(super) fn lookup_batch<const N: usize>(&self, keys: &[TableKey], found: &mut [Option<u32>; N]) {
-        let mut words = [None; N];
-        let address = |key: &TableKey| self.address(key.bits());
+    pub(super) fn lookup_batch<const N: usize>(
+        &self, keys: &[TableKey; N], found: &mut [Option<NonZeroU32>; N],
+    ) {
         match &self.trie {
-            Trie::Narrow(trie) => {
-                let mut addresses = [0; N];
-                addresses.iter_mut().zip(keys).for_each(|(to, key)| *to = (address(key) >> 96) as u32);
-                trie.lookup_batch(addresses.get(..keys.len()).unwrap_or(&addresses), &mut words);
-            }
-            Trie::Wide(trie) => {
-                let mut addresses = [0; N];
-                addresses.iter_mut().zip(keys).for_each(|(to, key)| *to = address(key));
-                trie.lookup_batch(addresses.get(..keys.len()).unwrap_or(&addresses), &mut words);
-            }
+            Trie::Narrow(trie) => trie.lookup_batch(&keys.map(|key| self.short(key.bits())), found),
+            Trie::Wide(trie) => trie.lookup_batch(&keys.map(|key| self.address(key.bits())), found),
         }
-        found.iter_mut().zip(words).for_each(|(found, value)| *found = value.map(word));
     }
 
     /// The best match after `after`.
@@ -160,6 +171,14 @@ impl RoutesControl {
         }
     }
 
+    /// What lookups touch at most if a route is added: as before if it is no longer than
+    /// another, else what prefixes of its length take in a table of the least form.
+    pub(super) fn most_lines(&self, read: &Routes, rank: Rank, filter: &RangedFilter) -> u32 {
+        let len = read.prefix(rank, filter).map_or(0, |(_, len)| len);
+        let now = self.cost(read);
+        if len <= self.1 { now } else { now.max(3 + 3 * len.div_ceil(6)) }
+    }
+
     pub(super) fn octets(&self, read: &Routes) -> usize {
         self.all_octets(read).total
     }
@@ -203,7 +222,10 @@ impl RoutesControl {
             _ => return Changed::Misfit,
         };
         match inserted {
-            Ok(old) => Changed::Done(old.map(|old| old - 1)),
+            Ok(old) => {
+                self.1 = self.1.max(len);
+                Changed::Done(old.map(|old| old - 1))
+            }
             Err(InsertError::Update(UpdateError::Busy)) => Changed::Busy,
             Err(InsertError::Cost { needed, .. }) => Changed::Cost(needed),
             Err(_) => Changed::RebuildDue,
@@ -248,6 +270,6 @@ fn of(field: Field, sum: u64, rank: Rank, filter: &RangedFilter) -> Option<(u128
 }
 
 #[inline(always)]
-fn word(value: NonZeroU32) -> u32 {
+pub(super) fn word(value: NonZeroU32) -> u32 {
     value.get() - 1
 }

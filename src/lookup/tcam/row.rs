@@ -25,6 +25,8 @@ pub(super) enum Changed {
     Busy,
     /// Lookups would touch so many lines, however it is built.
     Cost(u32),
+    /// It is done, and lookups may touch more lines than they may.
+    Over,
 }
 
 /// Puts a filter among rows in the order of their places: where it stands already, or behind

@@ -26,8 +26,8 @@ pub(super) enum Shape {
         /// The mask.
         mask: u128,
     },
-    /// Prefixes of one field, the longest first, and maybe other filters that all stand
-    /// before them.
+    /// Prefixes of one field, the longest first; if they are many, maybe with other filters
+    /// that all stand before them.
     Layers(Field),
 }
 
@@ -93,11 +93,12 @@ impl Shaper {
     /// The shape of what was added. `distinct` says whether no two filters of one mask have
     /// one value; it is asked only if there is one mask.
     pub(super) fn shape(&self, distinct: impl FnOnce() -> bool) -> Shape {
+        let routes = self.routes > FEW || self.routes == self.count;
+        if let Some((top, _)) = self.route.filter(|_| !self.mixed && routes) {
+            return Shape::Layers(Field { top: top.max(1), width: self.longest });
+        }
         if self.count <= FEW {
             return Shape::Any;
-        }
-        if let Some((top, _)) = self.route.filter(|_| !self.mixed && self.routes > FEW) {
-            return Shape::Layers(Field { top: top.max(1), width: self.longest });
         }
         match self.mask {
             Some(mask) if self.one_mask && distinct() => Shape::Exact { mask },
@@ -134,9 +135,13 @@ mod tests {
 
     #[test]
     fn routes_are_known_by_rank_and_mask() {
-        assert_eq!(shape(&routes(64)), Shape::Any, "few");
         let field = Field { top: 32, width: 20 };
         assert_eq!(shape(&routes(65)), Shape::Layers(field));
+        assert_eq!(shape(&routes(1)), Shape::Layers(field), "few, and nothing else");
+        let mut few = routes(64);
+        few.push((Rank(7), route(9 << 12, 20).1));
+        assert_eq!(shape(&few), Shape::Any, "few, and others");
+        assert_eq!(shape(&[]), Shape::Any);
         let mut with_default = routes(65);
         with_default.insert(0, route(0, 0));
         assert_eq!(shape(&with_default), Shape::Layers(field));

@@ -237,8 +237,8 @@ impl<V: Word> Tcam<V> {
         self.slice(key.slice()).map_or_else(|_| nothing(), |of| of.explain(key.key()))
     }
 
-    /// Filters of `slice` that can never win, each with one that stands before it and
-    /// matches all that it matches. O(filters^2).
+    /// Filters of `slice` that can never win, each with the first that stands before it and
+    /// matches all that it matches: see [`TcamWriter::shadowed`].
     pub fn shadowed(&self, slice: SliceId) -> Vec<Shadowed<V>> {
         self.slice(slice).map(TcamWriter::shadowed).unwrap_or_default()
     }

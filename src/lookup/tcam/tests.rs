@@ -395,3 +395,73 @@ fn readers_never_see_a_hole() {
         assert_eq!(tcam.lookup(key), scan.lookup(key));
     }
 }
+
+/// Vectors of one slice, of several, and with lanes that have no packet, whose keys are the
+/// substrate's; with each kind of engine, and of any length.
+#[test]
+fn a_batch_is_a_lookup_of_each_key() {
+    let mut tcam = Tcam::<u32>::new(TcamConfig { lines: 1000, ..TcamConfig::default() });
+    let mut rng = Rng::new(21);
+    let slices = [SliceId::SUBSTRATE, SliceId(1), SliceId(2), SliceId(3), SliceId(4), SliceId(5), SliceId(6)];
+    let fill = |tcam: &mut Tcam<u32>, slice: SliceId, count: u32, kind: u16| {
+        let rows = (0..count).map(|n| {
+            let (rank, filter) = match kind {
+                0 => exact(n),
+                1 => route(n << 12, 20),
+                2 => policy(n % 9, n, (n % 5) as u16, 3),
+                // Both, and a wide field.
+                3 if n % 8 == 0 => policy(n % 9, n, (n % 5) as u16, 3),
+                3 => route(n << 8, 24),
+                _ => {
+                    let bits = LookupKey::new(u128::from(n) << 30);
+                    (
+                        Rank::longest_prefix(64, 34),
+                        Filter::new(SLICE, bits, LookupKey::new(u64::MAX as u128 & !0x3fff_ffff)).into(),
+                    )
+                }
+            };
+            let own = Filter::new(
+                slice,
+                LookupKey::new(filter.filter().value()),
+                LookupKey::new(filter.filter().mask()),
+            );
+            let [low, high] = filter.ranges();
+            let filter = if filter.is_ternary() {
+                own.into()
+            } else {
+                RangedFilter::new(own, low.0..=low.1, high.0..=high.1).unwrap()
+            };
+            (rank, filter, n)
+        });
+        tcam.load(slice, rows).unwrap();
+    };
+    for (&slice, (count, kind)) in
+        slices[1..].iter().zip([(5, 1), (2000, 1), (300, 0), (500, 2), (900, 3), (700, 4)])
+    {
+        fill(&mut tcam, slice, count, kind);
+    }
+    for with_substrate in [false, true] {
+        if with_substrate {
+            fill(&mut tcam, SliceId::SUBSTRATE, 700, 1);
+        }
+        let reader = tcam.reader().unwrap();
+        for round in 0..3000 {
+            let some = [rng.pick(&slices), rng.pick(&slices), rng.pick(&slices)];
+            let few = 1 + rng.below(3) as usize;
+            let keys: Vec<_> = (0..rng.below(70))
+                .map(|_| {
+                    let bits = rng.below(1 << 24) | rng.below(8) << 30;
+                    let ports = u128::from(rng.below(9)) << 64 | u128::from(rng.below(400)) << 96;
+                    TableKey::new(rng.pick(&some[..few]), LookupKey::new(u128::from(bits) | ports))
+                })
+                .collect();
+            let mut found = vec![Some(7); keys.len() + 3];
+            reader.lookup_batch(&keys, &mut found);
+            for (key, found) in keys.iter().zip(&found) {
+                assert_eq!(*found, tcam.lookup(*key), "round {round}, {key:x?}");
+                assert_eq!(*found, tcam.matches(*key).next().map(|hit| hit.value));
+            }
+            assert_eq!(found[keys.len()..], [Some(7); 3]);
+        }
+    }
+}

@@ -15,6 +15,7 @@ use crate::epoch::{CellWriter, Epochs, Lent, Return, lend};
 use crate::id::{EgressId, SliceId};
 use crate::key::TableKey;
 use crate::lookup::tcam::engine::{Control, Engine, Order, TooMuch, build, build_upper};
+use crate::lookup::tcam::refused::Refused;
 use crate::lookup::tcam::row::{self, Changed, Row};
 use crate::lookup::tcam::share::{Denied, Share, Shared};
 use crate::lookup::tcam::{Entry, Handle, TcamError};
@@ -30,6 +31,7 @@ pub struct TcamWriter<V = EgressId> {
     slice: SliceId,
     cell: CellWriter<Engine>,
     control: Control,
+    refused: Refused,
     reserved: usize,
     /// What `share` holds, unless it was revoked: filters in use or promised.
     held: usize,
@@ -50,6 +52,7 @@ impl<V> TcamWriter<V> {
             slice,
             cell,
             control: Control::default(),
+            refused: Refused::default(),
             reserved: 0,
             held: 0,
             lines: None,
@@ -130,10 +133,16 @@ impl<V: Word> TcamWriter<V> {
             self.lines = before;
             return Err(error);
         }
+        self.refused.forget();
         Ok(())
     }
 
     /// [`insert`](TernaryUpdate::insert) of a filter with ranges.
+    ///
+    /// It is refused for its cost only if the slice's filters and it, found anew, cost more
+    /// than the bound: no other history would have it accepted but one that has accepted more
+    /// than that. Being refused costs a rebuild the first time, and nothing again while the
+    /// slice stays as it is.
     ///
     /// # Errors
     ///
@@ -146,7 +155,16 @@ impl<V: Word> TcamWriter<V> {
         let filters = self.len() + usize::from(known.is_none());
         self.hold(filters).map_err(|denied| self.denied(denied))?;
         let row = Row { place: Place::new(rank, 0), filter, word: value.word() };
-        if let Err(error) = self.put(row, known.is_some()) {
+        let (slice, bound) = (self.slice, self.bound());
+        let done = match self.refused.lines(rank, &filter) {
+            Some(lines) => Err(TcamError::Cost { slice, lines, bound }),
+            None => self.put(row, known.is_some()).inspect_err(|error| {
+                if let TcamError::Cost { lines, .. } = error {
+                    self.refused.remember(rank, &filter, *lines);
+                }
+            }),
+        };
+        if let Err(error) = done {
             self.let_go();
             return Err(error);
         }
@@ -158,6 +176,10 @@ impl<V: Word> TcamWriter<V> {
         let (slice, bound) = (self.slice, self.bound());
         match self.change(|control, engine, epochs| control.insert(engine, epochs, &row, known, bound)) {
             Changed::Done(_) => Ok(()),
+            // Another form may cost less. If none does, it is taken out again.
+            Changed::Over => self.rebuild(None).inspect_err(|_| {
+                _ = self.take_out(row.place.rank(), &row.filter);
+            }),
             // A small part's own memory is soon used up, and a late reader no reason to
             // refuse: a new one takes its place. A large one has more, and whoever holds so
             // much of it back has stalled.
@@ -175,14 +197,18 @@ impl<V: Word> TcamWriter<V> {
         if filter.filter().slice() != self.slice {
             return None;
         }
-        let old = match self.change(|control, engine, epochs| control.remove(engine, epochs, rank, filter)) {
-            Changed::Done(old) => old?,
-            // The part keeps memory for removals; if that is used up, or waits for readers,
-            // the slice is found anew without the filter.
-            _ => self.rebuild_without(rank, filter)?,
-        };
+        let old = self.take_out(rank, filter)?;
         self.changed(self.len() - 1);
         Some(V::of(old))
+    }
+
+    fn take_out(&mut self, rank: Rank, filter: &RangedFilter) -> Option<u32> {
+        match self.change(|control, engine, epochs| control.remove(engine, epochs, rank, filter)) {
+            Changed::Done(old) => old,
+            // The part keeps memory for removals; if that is used up, or waits for readers,
+            // the slice is found anew without the filter.
+            _ => self.rebuild_without(rank, filter),
+        }
     }
 
     /// Puts `filters` in the place of all that there are: a lookup sees the old ones or the
@@ -299,6 +325,7 @@ impl<V: Word> TcamWriter<V> {
     /// After a change of the filters: there are so many now.
     fn changed(&mut self, filters: usize) {
         self.share.set_filters(filters);
+        self.refused.forget();
         self.let_go();
         // Release: who sees the number sees the update.
         self.generation.store(self.generation.load(Acquire) + 1, Release);
@@ -365,7 +392,11 @@ impl<V: Word> TcamWriter<V> {
             && routes
             && row.place.rank().0 < Rank::ROUTES
         {
-            return self.rebuild_upper(row);
+            match self.rebuild_upper(row) {
+                // The routes may be what costs more than they need.
+                Err(TcamError::Cost { .. }) => {}
+                done => return done,
+            }
         }
         let mut rows = self.rows();
         if let Some(row) = more {
@@ -379,8 +410,7 @@ impl<V: Word> TcamWriter<V> {
         self.admit_deferred()?;
         let order = self.order(self.bound());
         let Some(old) = self.cell.get() else { return Ok(()) };
-        let (routes, generation) = (old.routes.clone(), Arc::clone(&old.generation));
-        let mut engine = Engine { upper: None, routes, generation, octets: [0; 2] };
+        let mut engine = Engine::new(old.routes.clone(), Arc::clone(&old.generation));
         let mut rows: Vec<Row> = self.control.upper_rows(old, self.slice);
         rows.sort_by_key(|row| row.place);
         row::insert(&mut rows, more);
