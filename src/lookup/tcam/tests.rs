@@ -228,6 +228,12 @@ fn the_engine_follows_the_filters() {
     assert!(tcam.plan(SLICE).unwrap().lines <= 40);
     tcam.clear(SLICE);
     assert_eq!((plan(&tcam), tcam.len(SLICE), tcam.is_empty()), ((None, false), 0, true));
+    for n in 0..5 {
+        tcam.insert_ranged(route(n << 8, 24).0, route(n << 8, 24).1, n).unwrap();
+        assert_eq!(plan(&tcam), (None, true), "routes alone, however few");
+    }
+    tcam.insert_ranged(rank, filter, 5).unwrap();
+    assert_eq!(plan(&tcam), (Some("scan"), false), "few, and policy above them");
 }
 
 #[test]

@@ -387,7 +387,9 @@ impl<V: Word> TcamWriter<V> {
     /// Builds the slice anew with one more filter, if there is one: only the part that it
     /// concerns where that will do.
     fn rebuild(&mut self, more: Option<Row>) -> Result<(), TcamError> {
-        let routes = self.cell.get().is_some_and(|engine| engine.routes.is_some());
+        // Few routes may be found another way together with what comes.
+        let routes = self.cell.get().and_then(|engine| engine.routes.as_deref());
+        let routes = routes.is_some_and(|routes| !routes.is_near());
         if let Some(row) = more
             && routes
             && row.place.rank().0 < Rank::ROUTES
