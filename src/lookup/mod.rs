@@ -268,6 +268,9 @@ pub enum TableErrorKind {
     /// The table has no room for filters of this slice at all.
     #[error("the slice has no table")]
     UnknownSlice,
+    /// Too much memory waits for readers; there is room when they have passed an epoch or two.
+    #[error("too much waits for readers: try again when each has said that it is quiescent")]
+    Busy,
     /// The device refused; the error itself says more.
     #[error("the device refused")]
     Device,
@@ -296,8 +299,9 @@ pub trait TernaryUpdate: TernaryTable {
     ///
     /// # Errors
     ///
-    /// [`TableErrorKind::Full`] or [`TableErrorKind::Unsupported`]; the table is
-    /// unchanged. Replacing does not fail in software.
+    /// [`TableErrorKind::Full`], [`TableErrorKind::Unsupported`], or, where others read
+    /// meanwhile, [`TableErrorKind::Busy`]; the table is unchanged. Replacing does not fail in
+    /// software.
     fn insert(
         &mut self, rank: Rank, filter: Filter, value: Self::Value,
     ) -> Result<Option<Self::Value>, Self::Error>;

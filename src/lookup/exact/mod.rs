@@ -97,7 +97,8 @@ impl TableError for ExactError {
     fn kind(&self) -> TableErrorKind {
         match self {
             Self::Unsupported | Self::RebuildDue => TableErrorKind::Unsupported,
-            Self::Full | Self::Busy => TableErrorKind::Full,
+            Self::Full => TableErrorKind::Full,
+            Self::Busy => TableErrorKind::Busy,
         }
     }
 }

@@ -45,6 +45,7 @@ fn a_stalled_reader_makes_insertions_busy_and_changes_nothing() {
         next += 1;
         assert!(next < 2 * FILTERS && control.waiting() <= 130, "what waits is bounded");
     }
+    assert_eq!(ExactError::Busy.kind(), TableErrorKind::Busy, "and not full");
     assert!(control.waiting() > 100, "an eighth may wait: {}", control.waiting());
     let check = |model: &HashMap<u32, u32>, control: &ExactControl| {
         for n in 0..next + 10 {

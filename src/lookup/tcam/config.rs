@@ -99,7 +99,8 @@ impl TableError for TcamError {
             Self::UnknownSlice { .. } | Self::OtherSlice { .. } | Self::GivenOut(_) | Self::Revoked(_) => {
                 TableErrorKind::UnknownSlice
             }
-            Self::Full(_) | Self::Reserve { .. } | Self::Deferred(_) => TableErrorKind::Full,
+            Self::Full(_) | Self::Reserve { .. } => TableErrorKind::Full,
+            Self::Deferred(_) => TableErrorKind::Busy,
             Self::Cost { .. } | Self::UnknownHandle => TableErrorKind::Unsupported,
         }
     }

@@ -312,6 +312,7 @@ fn a_stalled_reader_bounds_what_waits() {
     let stalled = tcam.reader().unwrap();
     let error = (1..1000).find_map(|n| load(&mut tcam, n).err()).expect("it cannot go on for ever");
     assert!(matches!(error, TcamError::Deferred(octets) if octets > 1 << 20), "{error}");
+    assert_eq!(error.kind(), TableErrorKind::Busy);
     let key = TableKey::new(SLICE, LookupKey::new(0));
     assert_eq!(tcam.lookup(key), stalled.lookup(key));
     drop(stalled);
