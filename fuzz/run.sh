@@ -26,7 +26,7 @@ case ${1:-} in
 esac
 seconds=$1
 shift
-[ $# -gt 0 ] || set -- decap ipv4 pipeline
+[ $# -gt 0 ] || set -- decap ipv4 pipeline lookup_ops
 
 # An input may be as long as a few vectors of frames need.
 for target in "$@"; do

@@ -5,7 +5,7 @@
 #[path = "../fuzz/src/lib.rs"]
 mod inputs;
 
-use inputs::{Cursor, Tally, decap, frame, ipv4, pipeline};
+use inputs::{Cursor, Done, Tally, decap, frame, ipv4, lookup_ops, pipeline};
 
 /// SplitMix64: the same octets in each run.
 struct Octets(u64);
@@ -70,4 +70,28 @@ fn decapsulation_and_ipv4_agree_with_etherparse() {
     println!("{sound} sound, {admitted} admitted, {forwarded} forwarded");
     assert!(sound > 2500, "{sound} sound frames");
     assert!(admitted > 5000 && forwarded > 1000, "{admitted} admitted, {forwarded} forwarded");
+}
+
+#[test]
+fn histories_fill_and_empty_tables_of_all_engines() {
+    const HISTORIES: usize = 120;
+    let mut octets = Octets(3);
+    let (mut sum, mut engines) = (Done::default(), [false; 4]);
+    for _ in 0..HISTORIES {
+        let len = octets.next() as usize % 1024;
+        let done = lookup_ops(&octets.take(len));
+        sum.inserted += done.inserted;
+        sum.replaced += done.replaced;
+        sum.removed += done.removed;
+        sum.loaded += done.loaded;
+        sum.refused += done.refused;
+        sum.found += done.found;
+        sum.several += done.several;
+        engines.iter_mut().zip(done.engines).for_each(|(all, seen)| *all |= seen);
+    }
+    println!("{sum:?}, {engines:?}");
+    assert_eq!(engines, [true; 4]);
+    assert!(sum.removed * 2 > sum.inserted && sum.inserted > 10_000, "{sum:?}");
+    assert!(sum.replaced > 1000 && sum.loaded > 50 && sum.refused > 1000, "{sum:?}");
+    assert!(sum.several * 2 > sum.found && sum.found > 10_000, "{sum:?}");
 }

@@ -1,6 +1,6 @@
 //! Replays what fuzzing found: each file in `tests/regress/<target>/` is the input of a
-//! check. For `pipeline` it is the fuzzer's file as it is, for `decap` a frame, and for
-//! `ipv4` a packet behind four octets of circumstances.
+//! check. For `pipeline` and `lookup_ops` it is the fuzzer's file as it is, for `decap` a
+//! frame, and for `ipv4` a packet behind four octets of circumstances.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::Path;
 #[path = "../fuzz/src/lib.rs"]
 mod inputs;
 
-use inputs::Tally;
+use inputs::{Done, Tally};
 
 /// What came of each file, by its name.
 fn replay<T>(target: &str, check: impl Fn(&[u8]) -> T) -> BTreeMap<String, T> {
@@ -56,4 +56,11 @@ fn pipeline() {
     // As many as the queue holds.
     let zeros = tallies["zeros_overflow_a_queue"];
     assert!(zeros.forwarded == 8 && zeros.forwarded + zeros.dropped == zeros.received, "{zeros:?}");
+}
+
+#[test]
+fn lookup_ops() {
+    let done = replay("lookup_ops", inputs::lookup_ops);
+    assert_each(&done, &[("empty", Done::default())]);
+    assert!(done["routes_below_filters_deepen"].engines[3], "{:?}", done["routes_below_filters_deepen"]);
 }

@@ -19,8 +19,11 @@ use fastpath::stats::SliceAccount;
 
 #[path = "../../tests/support/label.rs"]
 mod label;
+mod lookup_ops;
 
 use label::Label;
+
+pub use lookup_ops::{Done, lookup_ops};
 
 /// Octets to decide by, one at a time; 0 when they are used up.
 #[derive(Debug)]
