@@ -3,8 +3,8 @@
 use fastpath::code_option::ipv4::Ipv4Key;
 use fastpath::conformance::Rng;
 use fastpath::lookup::{
-    AllMatches, ExactTable, Forest, RangedFilter, Row, StrideBlock, StrideTcam, TableError, TableErrorKind,
-    Tcam, TcamConfig, TcamError, TcamReader,
+    AllMatches, ExactTable, Forest, RangedFilter, Row, Simd, StrideBlock, StrideTcam, TableError,
+    TableErrorKind, Tcam, TcamConfig, TcamError, TcamReader,
 };
 use fastpath::prelude::*;
 
@@ -287,6 +287,7 @@ impl Whole {
             lines: from.pick([UNBOUND, UNBOUND, 128, 30]),
             deferred: from.pick([64 << 20, 64 << 20, 1 << 14, 0]),
             seed: from.octet().into(),
+            simd: from.pick([Simd::Detect, Simd::Portable]),
         };
         let tcam = Tcam::new(config);
         let reader = tcam.reader().expect("a seat");
@@ -371,9 +372,7 @@ impl Subject for Whole {
         }
     }
     fn check(&mut self, model: &Model, keys: &[TableKey], done: &mut Done) {
-        let mut found = vec![Some(u32::MAX); keys.len()];
-        self.reader.lookup_batch(keys, &mut found);
-        for (key, found) in keys.iter().zip(found) {
+        for (key, found) in keys.iter().zip(batches(&self.reader, keys)) {
             assert_eq!(self.tcam.lookup(*key), found, "{key:x?} to a reader, in a batch");
             assert_eq!(self.reader.lookup(*key), found, "{key:x?} to a reader");
         }
@@ -536,7 +535,8 @@ fn run<S: Subject>(mut subject: S, mut from: Cursor<'_>) -> Done {
             }
             _ => subject.other(&mut from, &model),
         }
-        let keys: Vec<TableKey> = (0..KEYS).map(|_| patterns.key(&mut rng, &model, &slices)).collect();
+        let mut keys: Vec<TableKey> = (0..KEYS).map(|_| patterns.key(&mut rng, &model, &slices)).collect();
+        keys.sort_by_key(|key| key.slice());
         check(&subject, &model, &keys, &mut done);
         subject.check(&model, &keys, &mut done);
     }
@@ -604,9 +604,7 @@ fn load<S: Subject>(subject: &mut S, model: &mut Model, slice: SliceId, entries:
 /// Whether the table answers as the scan does.
 fn check<S: Subject>(subject: &S, model: &Model, keys: &[TableKey], done: &mut Done) {
     let table = subject.table();
-    let mut found = vec![Some(u32::MAX); keys.len()];
-    table.lookup_batch(keys, &mut found);
-    for (key, found) in keys.iter().zip(found) {
+    for (key, found) in keys.iter().zip(batches(table, keys)) {
         let expected = model.matches(*key);
         let first = expected.first().map(|(_, value)| *value);
         assert_eq!(found, first, "{key:x?} in a batch");
@@ -616,4 +614,19 @@ fn check<S: Subject>(subject: &S, model: &Model, keys: &[TableKey], done: &mut D
         done.found += u32::from(first.is_some());
         done.several += u32::from(all.len() > 1);
     }
+}
+
+/// What keys, those of each slice together, find in a batch of all and in batches of a slice.
+fn batches(table: &impl TernaryTable<Value = u32>, keys: &[TableKey]) -> Vec<Option<u32>> {
+    let mut found = vec![Some(u32::MAX); keys.len()];
+    table.lookup_batch(keys, &mut found);
+    let mut of_slice = [Some(u32::MAX); KEYS];
+    let mut rest = &found[..];
+    for keys in keys.chunk_by(|a, b| a.slice() == b.slice()) {
+        table.lookup_batch(keys, &mut of_slice[..keys.len()]);
+        let (all, after) = rest.split_at(keys.len());
+        assert_eq!(all, &of_slice[..keys.len()], "{keys:x?}, among others and alone");
+        rest = after;
+    }
+    found
 }

@@ -46,7 +46,7 @@ pub use counted::Counted;
 #[cfg(feature = "alloc")]
 pub use exact::{ExactControl, ExactError, ExactProbe, ExactRead, ExactTable};
 #[cfg(feature = "alloc")]
-pub use forest::Forest;
+pub use forest::{Forest, Simd};
 pub use linear::{LinearTcam, Row};
 pub use ranged::{PortPrefix, PortPrefixes, RangedFilter, prefixes as port_prefixes};
 pub use stride::{Block as StrideBlock, StrideTcam};

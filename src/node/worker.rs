@@ -221,6 +221,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             lines: limits.lines,
             deferred: limits.deferred,
             seed: limits.seed,
+            ..TcamConfig::default()
         });
         let path = FastPath {
             // Twice as many entries as ports keep a look-up to one cache line.

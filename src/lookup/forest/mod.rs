@@ -63,6 +63,7 @@ pub(crate) use control::ForestControl;
 pub(crate) use read::ForestRead;
 pub(crate) use rule::Rule;
 pub(crate) use simd::Machine;
+pub use simd::Simd;
 pub(crate) use update::Inserted;
 
 use core::marker::PhantomData;

@@ -74,11 +74,22 @@ impl Isa for Portable {
     }
 }
 
+/// Which instructions compare filters and gather bits of keys. All give the same answers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Simd {
+    /// The best that the machine has: AVX2 and BMI2, or those of any machine. Without `std`,
+    /// the best that the program is compiled for.
+    #[default]
+    Detect,
+    /// Those of any machine, whatever it has: to compare, or to have the same everywhere.
+    Portable,
+}
+
 /// The instructions that a forest uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Machine {
     /// Those of any machine.
-    #[cfg_attr(all(target_feature = "avx2", target_feature = "bmi2", not(test)), allow(dead_code))]
     Portable,
     /// AVX2 and BMI2.
     #[cfg(target_arch = "x86_64")]
@@ -93,6 +104,14 @@ impl Machine {
             return Self::Avx2(isa);
         }
         Self::Portable
+    }
+
+    /// What was asked for.
+    pub(crate) fn of(simd: Simd) -> Self {
+        match simd {
+            Simd::Detect => Self::detect(),
+            Simd::Portable => Self::Portable,
+        }
     }
 
     /// The best match in one forest, see [`ForestRead::search`].

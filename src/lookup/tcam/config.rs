@@ -1,7 +1,7 @@
 //! What a table is made with, and what it refuses.
 
 use crate::id::SliceId;
-use crate::lookup::{TableError, TableErrorKind};
+use crate::lookup::{Simd, TableError, TableErrorKind};
 
 /// What a [`Tcam`](super::Tcam) is made with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,6 +21,8 @@ pub struct TcamConfig {
     pub deferred: usize,
     /// Seed of whatever is hashed: not to be guessed by who sends packets.
     pub seed: u64,
+    /// The instructions of lookups.
+    pub simd: Simd,
 }
 
 impl Default for TcamConfig {
@@ -34,6 +36,7 @@ impl Default for TcamConfig {
             lines: 128,
             deferred: 64 << 20,
             seed: 0x9e37_79b9_7f4a_7c15,
+            simd: Simd::Detect,
         }
     }
 }

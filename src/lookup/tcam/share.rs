@@ -36,7 +36,7 @@ const REVOKED: usize = usize::MAX;
 impl Shared {
     pub(super) fn new(config: TcamConfig) -> Self {
         let none = || AtomicUsize::new(0);
-        Self { config, machine: Machine::detect(), taken: none(), waiting: none() }
+        Self { config, machine: Machine::of(config.simd), taken: none(), waiting: none() }
     }
 
     /// Filters that are neither in use nor promised.

@@ -139,12 +139,14 @@ fn check(tcam: &Tcam<u32>, reader: &TcamReader<u32>, model: &Model, keys: &[Tabl
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Whatever the history, it answers as a scan, to its writer and to a reader.
+    /// Whatever the history and the machine, it answers as a scan, to its writer and to a
+    /// reader.
     #[test]
-    fn it_is_a_scan(history in prop::collection::vec(op(), 1..60)) {
-        let mut tcam = Tcam::<u32>::new(TcamConfig { lines: 1000, ..config(100_000) });
+    fn it_is_a_scan(history in prop::collection::vec(op(), 1..60), portable: bool) {
+        let simd = if portable { Simd::Portable } else { Simd::Detect };
+        let mut tcam = Tcam::<u32>::new(TcamConfig { lines: 1000, simd, ..config(100_000) });
         let mut reader = tcam.reader().unwrap();
         let mut model = Model::default();
         let keys = keys();
