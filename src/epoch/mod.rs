@@ -33,7 +33,7 @@ mod board;
 mod lent;
 #[cfg(all(test, loom))]
 mod model;
-mod sync;
+pub(crate) mod sync;
 
 pub(crate) use board::{Board, CellWriter, View};
 pub(crate) use lent::{Lent, Return, lend};

@@ -1,11 +1,11 @@
-//! The atomics and shared pointers of this folder: those of the model checker where it
+//! Atomics and shared pointers of what readers see: those of the model checker where it
 //! runs.
 
 #[cfg(not(loom))]
-pub(super) use alloc::sync::Arc;
+pub(crate) use alloc::sync::Arc;
 #[cfg(not(loom))]
-pub(super) use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
+pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(loom)]
-pub(super) use loom::sync::Arc;
+pub(crate) use loom::sync::Arc;
 #[cfg(loom)]
-pub(super) use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
+pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};

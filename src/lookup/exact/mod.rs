@@ -54,10 +54,12 @@
 
 mod control;
 mod hash;
+#[cfg(all(test, loom))]
+mod model;
 mod read;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod readers;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 pub use control::ExactControl;
