@@ -16,7 +16,7 @@ fn main() {
         flags.iter().filter(|flag| !flag.starts_with("-march")).for_each(|flag| _ = compiler.flag(flag));
         compiler.file("dpdk.c").compile("peers_dpdk");
         println!("cargo:rustc-cfg=dpdk");
-        for library in ["acl", "fib", "lpm", "rib", "eal"] {
+        for library in ["acl", "fib", "hash", "lpm", "rib", "eal"] {
             println!("cargo:rustc-link-arg-bin=lookup=-lrte_{library}");
         }
     }

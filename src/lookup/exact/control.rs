@@ -5,6 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::arch::prefetch_line;
 use crate::epoch::{Epoch, Epochs};
 use crate::id::SliceId;
 use crate::key::LookupKey;
@@ -84,6 +85,9 @@ struct Node {
     way: usize,
 }
 
+/// Filters that memory is fetched for at once when a table is built.
+const AHEAD: usize = 16;
+
 /// Searches for room in one insertion, if readers pass epochs meanwhile.
 const TRIES: usize = 8;
 
@@ -125,11 +129,20 @@ impl ExactControl {
         filters: impl IntoIterator<Item = (Place, Filter, u32)>,
     ) -> Result<(Self, ExactRead), ExactError> {
         let (mut control, read) = Self::new(slice, mask, capacity, seed);
-        let mut nobody = Epochs::new(0);
-        for (place, filter, word) in filters {
-            control.insert_at(&read, &mut nobody, place, &filter, word)?;
+        let (mut nobody, mut filters) = (Epochs::new(0), filters.into_iter());
+        let mut ahead = Vec::with_capacity(AHEAD);
+        loop {
+            ahead.extend(filters.by_ref().take(AHEAD));
+            if ahead.is_empty() {
+                return Ok((control, read));
+            }
+            for (_, filter, _) in &ahead {
+                control.prefetch(&read, filter);
+            }
+            for (place, filter, word) in ahead.drain(..) {
+                control.insert_at(&read, &mut nobody, place, &filter, word)?;
+            }
         }
-        Ok((control, read))
     }
 
     /// The same filters at the same places in a new table: larger, or under a new seed.
@@ -324,6 +337,18 @@ impl ExactControl {
 
 /// Slots and places.
 impl ExactControl {
+    /// Starts fetching what the insertion of `filter` will read and write.
+    fn prefetch(&self, read: &ExactRead, filter: &Filter) {
+        let Some((_, buckets)) = read.entry(filter) else { return };
+        read.prefetch(LookupKey::new(filter.value()));
+        for bucket in buckets {
+            let slot = Slot { bucket, way: 0 }.number();
+            prefetch_line(&self.waits, bucket, 0);
+            prefetch_line(&self.ranks, slot, 0);
+            prefetch_line(&self.orders, slot, 0);
+        }
+    }
+
     fn waits(&self, slot: Slot) -> bool {
         self.waits.get(slot.bucket).is_some_and(|waits| waits >> slot.way & 1 != 0)
     }

@@ -4,7 +4,7 @@
 use super::*;
 use loom::sync::Arc;
 use loom::sync::atomic::AtomicU32;
-use loom::sync::atomic::Ordering::Relaxed;
+use loom::sync::atomic::Ordering::{Relaxed, SeqCst};
 use loom::thread;
 use std::vec::Vec;
 
@@ -30,6 +30,9 @@ fn values(read: &ExactRead, buckets: [usize; 2]) -> impl Iterator<Item = u128> {
     (1..).filter(move |value| read.entry(&exact(*value)).unwrap().1 == buckets)
 }
 
+/// How often readers saw something, in all interleavings.
+type Seen = std::sync::Arc<std::sync::atomic::AtomicUsize>;
+
 fn explore(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
@@ -40,7 +43,10 @@ fn explore(model: impl Fn() + Sync + Send + 'static) {
 /// new filter for the old key.
 #[test]
 fn a_slot_is_used_again_when_nobody_can_mistake_it() {
-    explore(|| {
+    let seen_again = Seen::default();
+    let seen_by_model = seen_again.clone();
+    explore(move || {
+        let seen_again = seen_by_model.clone();
         let (mut control, read, mut epochs) = table(2);
         for (value, word) in [(1, 10), (2, 20)] {
             control.insert(&read, &mut epochs, Rank(0), &exact(value), word).unwrap();
@@ -55,6 +61,7 @@ fn a_slot_is_used_again_when_nobody_can_mistake_it() {
                 let seen = beside.lookup(key(3));
                 assert!([None, Some(30)].contains(&seen) && (new.is_none() || seen == new), "{seen:?}");
                 new = seen;
+                seen_again.fetch_add(usize::from(new.is_some()), SeqCst);
                 reader.quiescent();
             }
         });
@@ -64,6 +71,7 @@ fn a_slot_is_used_again_when_nobody_can_mistake_it() {
         assert_eq!(read.lookup(key(3)), inserted.then_some(30));
         assert_eq!((read.lookup(key(1)), read.lookup(key(2))), (None, Some(20)));
     });
+    assert!(seen_again.load(SeqCst) > 0, "no reader saw the slot used again");
 }
 
 /// What a value names was written before the value is seen, of a filter that is new and of

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::array;
 
-use crate::arch::prefetch;
+use crate::arch::prefetch_line;
 use crate::epoch::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::epoch::sync::{AtomicU32, AtomicU64};
 use crate::id::SliceId;
@@ -128,10 +128,6 @@ pub struct Probe {
     second: u32,
 }
 
-impl Probe {
-    const NONE: Self = Self { entry: Entry { low: 0, high: 0, tag: 0 }, first: 0, second: 0 };
-}
-
 /// The read side: any number of readers share it while an
 /// [`ExactControl`](super::ExactControl) updates it.
 ///
@@ -196,9 +192,7 @@ impl ExactRead {
     pub fn probe(&self, key: LookupKey) -> Probe {
         let probe = self.locate(key);
         for bucket in [probe.first, probe.second] {
-            if let Some(bucket) = self.buckets.get(bucket as usize) {
-                prefetch(bucket);
-            }
+            prefetch_line(&self.buckets, bucket as usize, 0);
         }
         probe
     }
@@ -239,15 +233,19 @@ impl ExactRead {
     #[inline(always)]
     pub(crate) fn batch<K, T>(
         &self, keys: &[K], found: &mut [T], key: impl Fn(&K) -> LookupKey,
-        answer: impl Fn(&K, Option<u32>) -> T,
+        finish: impl Fn(&K, Option<u32>) -> T,
     ) {
-        let mut probes = [Probe::NONE; LANES];
+        // Without the masked keys, which are made again: fewer words to write and read.
+        let mut places = [[0; 3]; LANES];
         for (keys, found) in keys.chunks(LANES).zip(found.chunks_mut(LANES)) {
-            for (lookup, probe) in keys.iter().zip(&mut probes) {
-                *probe = self.probe(key(lookup));
+            for (lookup, place) in keys.iter().zip(&mut places) {
+                let Probe { entry, first, second } = self.probe(key(lookup));
+                *place = [first, second, entry.tag];
             }
-            for ((key, probe), found) in keys.iter().zip(&probes).zip(found) {
-                *found = answer(key, self.answer(probe));
+            for ((lookup, &[first, second, tag]), found) in keys.iter().zip(&places).zip(found) {
+                let (low, high) = masked(key(lookup), self.mask);
+                let probe = Probe { entry: Entry { low, high, tag }, first, second };
+                *found = finish(lookup, self.answer(&probe));
             }
         }
     }
@@ -255,8 +253,7 @@ impl ExactRead {
     /// Which buckets, and what to look for there.
     #[inline(always)]
     pub(super) fn locate(&self, key: LookupKey) -> Probe {
-        let masked = key.bits() & self.mask.bits();
-        let (low, high) = (masked as u64, (masked >> 64) as u64);
+        let (low, high) = masked(key, self.mask);
         let hash = self.secret.hash(low, high);
         // 32 random bits times the number of buckets, over 2^32: no division. Their upper
         // bits decide; the tag takes lower ones.
@@ -264,6 +261,13 @@ impl ExactRead {
         let (first, second) = (of(hash >> 32), self.half + of(hash & u64::from(u32::MAX)));
         Probe { entry: Entry { low, high, tag: hash as u32 & (LIVE - 1) | LIVE }, first, second }
     }
+}
+
+/// The lower 64 and the upper 48 bits of a key that count.
+#[inline(always)]
+fn masked(key: LookupKey, mask: LookupKey) -> (u64, u64) {
+    let masked = key.bits() & mask.bits();
+    (masked as u64, (masked >> 64) as u64)
 }
 
 /// The remaining candidates, where the first had the tag but not the key: one lookup in

@@ -9,12 +9,11 @@ use fastpath::workloads::ranges::expansion;
 use fastpath::workloads::routes;
 
 use crate::crates::{self, Address};
-use crate::dpdk;
+use crate::neighbours::{self, Beside};
 use crate::ours::{self, TableUpdates, Trie, TrieUpdates};
-use crate::rounds;
-use crate::side::{BATCH, Both, Built, Changing, Packet, Route, Side};
+use crate::side::{BATCH, Both, Built, Changing, Identifier, Packet, Route, Side};
 use crate::times::Times;
-use crate::{traces, updates};
+use crate::{dpdk, rounds, traces, updates};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
 
@@ -64,6 +63,15 @@ impl Run {
                 }
             }
         }
+        for entries in [1_000, 100_000, 1_000_000] {
+            self.identifiers(entries);
+        }
+        let beside = [("acl1 1K", rules("acl1_1k")), ("acl1 10K", named("acl1"))];
+        for (name, rules) in beside {
+            if let Some(rules) = rules {
+                self.beside(name, &rules);
+            }
+        }
         if let Some((v4, v6)) = internet() {
             self.routes4("Internet IPv4", &v4);
             self.routes6("Internet IPv6", &v6);
@@ -77,6 +85,7 @@ impl Run {
         }
         let slices = ours::rules(sets);
         let (tcam, mut table) = ours::tcam(&slices);
+        let (_written, mut portable) = ours::portable(&slices);
         let (engines, lines) = ours::plans(&tcam, sets.len());
         let traces = traces::packets(sets, &tcam, PACKETS);
         let filters: usize = sets.iter().flat_map(|rules| rules.iter()).map(expansion).sum();
@@ -85,7 +94,7 @@ impl Run {
         if sets.len() > 1 {
             others.extend(dpdk::acl(sets, true));
         }
-        let mut sides: Vec<&mut dyn Side<Packet>> = vec![&mut table];
+        let mut sides: Vec<&mut dyn Side<Packet>> = vec![&mut table, &mut portable];
         sides.extend(scan.iter_mut().map(|scan| scan as &mut dyn Side<Packet>));
         sides.extend(others.iter_mut().map(|side| &mut **side as &mut dyn Side<Packet>));
         let count: usize = sets.iter().map(|rules| rules.len()).sum();
@@ -102,6 +111,51 @@ impl Run {
         let mut read = TableUpdates::new(&slices, Some(&traces[0].1));
         let mut alone = TableUpdates::new::<Packet>(&slices, None);
         self.updates(case, &mut [&mut read, &mut alone]);
+    }
+
+    /// Exact match: triggers, flows, host routes.
+    fn identifiers(&mut self, count: usize) {
+        let case = format!("{count} identifiers");
+        if !case.contains(&self.only) {
+            return;
+        }
+        let (entries, traces) = traces::identifiers(count, ADDRESSES);
+        let slices = ours::identifiers(&entries);
+        let (tcam, mut table) = ours::tcam(&slices);
+        let (engines, lines) = ours::plans(&tcam, 1);
+        let (mut map, mut hash) = (crates::Map::new(&entries), dpdk::hash(&entries));
+        {
+            let mut sides: Vec<&mut dyn Side<Identifier>> = vec![&mut table, &mut map];
+            sides.extend(hash.iter_mut().map(|side| &mut **side as &mut dyn Side<Identifier>));
+            self.head(&case, &format!("{engines}, {lines} lines at most"), &sides);
+            self.lookups(&case, &mut sides, &traces, |_, _, _| ());
+        }
+        let mut read = TableUpdates::new(&slices, Some(&traces[0].1));
+        let mut alone = TableUpdates::new::<Identifier>(&slices, None);
+        self.updates(&case, &mut [&mut read, &mut alone, &mut map]);
+    }
+
+    /// Lookups of a slice in turn with those of another one.
+    fn beside(&mut self, name: &str, rules: &[Rule]) {
+        let case = format!("{name} beside another slice");
+        if !case.contains(&self.only) {
+            return;
+        }
+        println!("\n## {case}\n\nBatches of 32 in turn; ns a key of the first slice.\n");
+        println!("| the other slice | its filters | MB | ns | alone to it |\n|---|---|---|---|---|");
+        let all = neighbours::measure(rules, self.rounds);
+        let alone = all[0].times;
+        for Beside { name, filters, octets, times } in all {
+            let (one, other) = (alone.least / times.least, alone.median / times.median);
+            println!("| {name} | {filters} | {:.2} | {times} | {other:.2} |", octets as f64 / 1e6);
+            let (Times { least, median }, rounds) = (times, self.rounds);
+            writeln!(
+                self.csv,
+                "\"{case}\",\"uniform\",\"batch\",\"{name}\",{least:.2},{median:.2},,{rounds},{one:.3},{other:.3},{octets},"
+            )
+            .unwrap();
+        }
+        self.save();
     }
 
     fn routes4(&mut self, case: &str, routes: &[Route<u32>]) {
@@ -227,6 +281,10 @@ impl Run {
             )
             .unwrap();
         }
+        self.save();
+    }
+
+    fn save(&self) {
         if let Some(file) = &self.file {
             std::fs::write(file, &self.csv).unwrap();
         }

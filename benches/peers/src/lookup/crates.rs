@@ -1,6 +1,7 @@
-//! Routing tables of other crates: one key at a time, one owner.
+//! Routing tables and a hash table of other crates: one key at a time, one owner.
 
-use std::hash::Hash;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::hint::black_box;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
@@ -8,7 +9,7 @@ use std::ops::Range;
 use ip_network_table_deps_treebitmap::{IpLookupTable, address};
 use prefix_trie::{Prefix, PrefixMap};
 
-use crate::side::{Built, Changing, Route, Side, build, time};
+use crate::side::{Built, Changing, Identifier, Route, Side, build, time};
 
 /// An address as both crates take it.
 pub trait Address: fastpath::prefix::Address + Hash {
@@ -154,6 +155,100 @@ impl<A: Address> Changing for Bitmap<A> {
             let (address, len, hop) = self.routes[at % self.routes.len()];
             took.push(time(|| assert!(self.table.remove(address.ip(), len.into()).is_some())));
             took.push(time(|| assert!(self.table.insert(address.ip(), len.into(), hop).is_none())));
+        }
+    }
+}
+
+/// hashbrown, which the standard library's map is, with the hash that the crate's exact match
+/// has: three multiplications under a key.
+pub struct Map {
+    map: HashMap<u128, u32, Keyed>,
+    entries: Vec<(Identifier, u32)>,
+    built: Built,
+    keys: Vec<u128>,
+    found: Vec<u32>,
+}
+
+/// The hash of src/lookup/exact/hash.rs.
+#[derive(Clone, Copy)]
+struct Keyed([u64; 6]);
+
+struct Hashed(Keyed, u64);
+
+impl BuildHasher for Keyed {
+    type Hasher = Hashed;
+    #[inline(always)]
+    fn build_hasher(&self) -> Hashed {
+        Hashed(*self, 0)
+    }
+}
+
+impl Hasher for Hashed {
+    #[inline(always)]
+    fn write_u128(&mut self, key: u128) {
+        let Self(Keyed(words), hash) = self;
+        let (mut low, mut high) = (key as u64, (key >> 64) as u64);
+        for words in words.as_chunks::<2>().0 {
+            let product = u128::from(low.wrapping_add(words[0])) * u128::from(high.wrapping_add(words[1]));
+            (low, high) = (product as u64, (product >> 64) as u64);
+        }
+        *hash = low ^ high;
+    }
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("keys are words");
+    }
+    #[inline(always)]
+    fn finish(&self) -> u64 {
+        self.1
+    }
+}
+
+impl Map {
+    pub fn new(entries: &[(Identifier, u32)]) -> Self {
+        let mut rng = fastpath::conformance::Rng::new(9);
+        let keyed = Keyed([(); 6].map(|()| rng.bits()));
+        let (map, built) = build(|| {
+            let mut map = HashMap::with_capacity_and_hasher(entries.len(), keyed);
+            map.extend(entries.iter().map(|(key, value)| (key.0, *value)));
+            map
+        });
+        Self { map, entries: entries.to_vec(), built, keys: Vec::new(), found: Vec::new() }
+    }
+}
+
+impl Side<Identifier> for Map {
+    fn name(&self) -> &str {
+        "hashbrown"
+    }
+    fn built(&self) -> Built {
+        self.built
+    }
+    fn take(&mut self, keys: &[Identifier]) {
+        self.keys = keys.iter().map(|key| key.0).collect();
+        self.found = vec![0; keys.len()];
+    }
+    fn run(&mut self, keys: Range<usize>, _: usize) {
+        for (key, found) in self.keys[keys.clone()].iter().zip(&mut self.found[keys]) {
+            *found = self.map.get(key).copied().unwrap_or(0);
+        }
+    }
+    fn touch(&self, keys: Range<usize>) {
+        black_box(self.keys[keys].iter().max());
+    }
+    fn answers(&self) -> Vec<u32> {
+        self.found.clone()
+    }
+}
+
+impl Changing for Map {
+    fn called(&self) -> &str {
+        "hashbrown, no reader"
+    }
+    fn change(&mut self, drawn: &[usize], took: &mut Vec<f64>) {
+        for &at in drawn {
+            let (key, value) = self.entries[at % self.entries.len()];
+            took.push(time(|| assert!(self.map.remove(&key.0).is_some())));
+            took.push(time(|| assert!(self.map.insert(key.0, value).is_none())));
         }
     }
 }

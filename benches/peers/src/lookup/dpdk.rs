@@ -4,10 +4,10 @@
 use fastpath::workloads::classbench::Rule;
 
 #[cfg(not(dpdk))]
-use crate::side::{Both, Packet, Route, Side};
+use crate::side::{Both, Identifier, Packet, Route, Side};
 
 #[cfg(dpdk)]
-pub use installed::{acl, fib, fib6, lpm, start};
+pub use installed::{acl, fib, fib6, hash, lpm, start};
 
 /// Why a table is not among the sides.
 #[cfg(not(dpdk))]
@@ -43,6 +43,12 @@ pub fn fib6(_: &[Route<u128>]) -> Option<Box<dyn Both<u128>>> {
     None
 }
 
+/// rte_hash, with CRC as its hash.
+#[cfg(not(dpdk))]
+pub fn hash(_: &[(Identifier, u32)]) -> Option<Box<dyn Side<Identifier>>> {
+    None
+}
+
 #[cfg(dpdk)]
 mod installed {
     use std::ffi::{c_int, c_uint, c_void};
@@ -53,7 +59,7 @@ mod installed {
 
     use fastpath::workloads::classbench::Rule;
 
-    use crate::side::{BATCH, Both, Built, Changing, Packet, Route, Side, time};
+    use crate::side::{BATCH, Both, Built, Changing, Identifier, Packet, Route, Side, time};
 
     /// A rule as the C side has it.
     #[repr(C)]
@@ -118,6 +124,12 @@ mod installed {
         fn peer_fib6_delete(fib: *mut c_void, route: *const Route6) -> c_int;
         fn peer_fib6_free(fib: *mut c_void);
         fn peer_fib6_run(fib: *mut c_void, keys: *mut [u8; 16], found: *mut u64, n: c_uint, batch: c_uint);
+        fn peer_hash_new(entries: c_uint) -> *mut c_void;
+        fn peer_hash_add(hash: *mut c_void, key: *const [u8; 16], value: u32) -> c_int;
+        fn peer_hash_free(hash: *mut c_void);
+        fn peer_hash_run(
+            hash: *const c_void, keys: *const [u8; 16], found: *mut u32, n: c_uint, batch: c_uint,
+        );
     }
 
     static STARTED: OnceLock<bool> = OnceLock::new();
@@ -437,5 +449,65 @@ mod installed {
             len,
         });
         Some(Box::new(Routes::new(calls, peer_fib6_new, routes.collect())?))
+    }
+
+    /// rte_hash.
+    struct Hash {
+        table: *mut c_void,
+        built: Built,
+        keys: Vec<[u8; 16]>,
+        found: Vec<u32>,
+    }
+
+    /// rte_hash, with CRC as its hash.
+    pub fn hash(entries: &[(Identifier, u32)]) -> Option<Box<dyn Side<Identifier>>> {
+        if !started() {
+            return None;
+        }
+        // SAFETY: what is made is checked before it is used; 16 octets of each key are read.
+        let (table, built) = built(|| unsafe {
+            let table = peer_hash_new(entries.len() as c_uint);
+            let add = |(key, value): &(Identifier, u32)| peer_hash_add(table, &key.0.to_be_bytes(), *value);
+            (!table.is_null()).then(|| (table, entries.iter().filter(|entry| add(entry) < 0).count()))
+        });
+        let (table, refused) = table?;
+        let hash = Hash { table, built, keys: Vec::new(), found: Vec::new() };
+        if refused > 0 {
+            println!("rte_hash refuses {refused} entries and is left out");
+            return None;
+        }
+        Some(Box::new(hash))
+    }
+
+    impl Side<Identifier> for Hash {
+        fn name(&self) -> &str {
+            "rte_hash"
+        }
+        fn built(&self) -> Built {
+            self.built
+        }
+        fn take(&mut self, keys: &[Identifier]) {
+            self.keys = keys.iter().map(|key| key.0.to_be_bytes()).collect();
+            self.found = vec![0; keys.len()];
+        }
+        fn run(&mut self, keys: Range<usize>, batch: usize) {
+            let (keys, found) = (&self.keys[keys.clone()], &mut self.found[keys]);
+            let (n, batch) = (keys.len() as c_uint, batch as c_uint);
+            // SAFETY: as many keys are read, and answers written, as there are.
+            unsafe { peer_hash_run(self.table, keys.as_ptr(), found.as_mut_ptr(), n, batch) }
+        }
+        fn touch(&self, keys: Range<usize>) {
+            black_box(self.keys[keys].iter().max());
+        }
+        fn answers(&self) -> Vec<u32> {
+            self.found.clone()
+        }
+    }
+
+    impl Drop for Hash {
+        fn drop(&mut self) {
+            // SAFETY: made by `peer_hash_new`, used no more.
+            unsafe { peer_hash_free(self.table) }
+        }
     }
 }

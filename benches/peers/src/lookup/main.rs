@@ -1,6 +1,8 @@
 //! The crate's tables beside those of others, in one process, round by round in turn:
-//! DPDK's rte_acl, rte_fib, rte_lpm and rte_fib6 where it is installed, the crates
-//! prefix-trie and treebitmap, and a linear scan for few filters.
+//! DPDK's rte_acl, rte_fib, rte_lpm, rte_fib6 and rte_hash where it is installed, the crates
+//! prefix-trie and treebitmap, hashbrown as the standard library has it, a linear scan for
+//! few filters, and the same table without vector instructions; then lookups of one slice
+//! beside those of another.
 //!
 //! `cargo run --release --bin lookup -- [--csv FILE] [--rounds N] [--only TEXT]`, where
 //! `--only` names part of a case's name. Before anything is timed, all sides must give the
@@ -21,6 +23,7 @@ mod cases;
 mod crates;
 mod dpdk;
 mod memory;
+mod neighbours;
 mod ours;
 mod rounds;
 mod side;

@@ -12,7 +12,7 @@ use fastpath::epoch::Epochs;
 use fastpath::id::SliceId;
 use fastpath::key::{LookupKey, TableKey};
 use fastpath::lookup::{
-    Filter, LinearTcam, RangedFilter, Rank, Row, Tcam, TcamConfig, TcamError, TcamReader, TernaryTable,
+    Filter, LinearTcam, RangedFilter, Rank, Row, Simd, Tcam, TcamConfig, TcamError, TcamReader, TernaryTable,
     TernaryUpdate,
 };
 use fastpath::prefix::{
@@ -21,7 +21,7 @@ use fastpath::prefix::{
 use fastpath::workloads::classbench::Rule;
 use fastpath::workloads::ranges;
 
-use crate::side::{BATCH, Built, Changing, Packet, Route, Side, build, time};
+use crate::side::{BATCH, Built, Changing, Identifier, Packet, Route, Side, build, time};
 
 /// What a [`Tcam`] is asked by.
 pub trait Key: Copy {
@@ -38,6 +38,12 @@ impl Key for u32 {
     fn table_key(self) -> TableKey {
         let key = Ipv4Key { destination: self, ..Ipv4Key::default() };
         TableKey::new(SliceId(0), LookupKey::from(key))
+    }
+}
+
+impl Key for Identifier {
+    fn table_key(self) -> TableKey {
+        TableKey::new(SliceId(0), LookupKey::new(self.0))
     }
 }
 
@@ -62,6 +68,15 @@ pub fn routes(routes: &[Route<u32>]) -> Vec<Vec<Entry>> {
     vec![routes.iter().map(of).collect()]
 }
 
+/// Filters of one slice, each of which asks for one identifier.
+pub fn identifiers(entries: &[(Identifier, u32)]) -> Vec<Vec<Entry>> {
+    let of = |&(identifier, value): &(Identifier, u32)| {
+        let filter = Filter::new(SliceId(0), LookupKey::new(identifier.0), LookupKey::MAX);
+        (Rank(0), filter.into(), value)
+    };
+    vec![entries.iter().map(of).collect()]
+}
+
 /// A ternary table, read as a core that forwards reads it.
 pub struct Table<T> {
     name: &'static str,
@@ -79,9 +94,18 @@ impl<T> Table<T> {
 
 /// A [`Tcam`] and who reads it.
 pub fn tcam(slices: &[Vec<Entry>]) -> (Tcam<u32>, Table<TcamReader<u32>>) {
+    tcam_with(slices, Simd::Detect, "fastpath")
+}
+
+/// The same without vector instructions of its own.
+pub fn portable(slices: &[Vec<Entry>]) -> (Tcam<u32>, Table<TcamReader<u32>>) {
+    tcam_with(slices, Simd::Portable, "fastpath, portable")
+}
+
+fn tcam_with(slices: &[Vec<Entry>], simd: Simd, name: &'static str) -> (Tcam<u32>, Table<TcamReader<u32>>) {
     let filters = slices.iter().map(Vec::len).sum();
     let (tcam, mut built) = build(|| {
-        let config = TcamConfig { filters, slices: slices.len(), readers: 2, ..TcamConfig::default() };
+        let config = TcamConfig { filters, slices: slices.len(), readers: 2, simd, ..TcamConfig::default() };
         let mut tcam = Tcam::new(config);
         for (entries, slice) in slices.iter().zip(0..) {
             tcam.load(SliceId(slice), entries.iter().copied()).unwrap();
@@ -90,7 +114,7 @@ pub fn tcam(slices: &[Vec<Entry>]) -> (Tcam<u32>, Table<TcamReader<u32>>) {
     });
     built.said = Some(tcam.octets());
     let reader = tcam.reader().unwrap();
-    (tcam, Table::new("fastpath", (reader, built)))
+    (tcam, Table::new(name, (reader, built)))
 }
 
 /// The engines of so many slices, and the most lines that a lookup touches.

@@ -13,6 +13,10 @@ pub const BATCH: usize = 32;
 /// A flow of a slice.
 pub type Packet = (u16, Flow);
 
+/// An identifier of 112 bits, such as a trigger's, which an exact filter asks for.
+#[derive(Clone, Copy)]
+pub struct Identifier(pub u128);
+
 /// A route: address, length and next hop, from 1 on.
 pub type Route<A> = (A, u8, u32);
 

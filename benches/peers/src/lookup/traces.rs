@@ -1,5 +1,6 @@
 //! The keys.
 
+use fastpath::conformance::Rng;
 use fastpath::lookup::Tcam;
 use fastpath::workloads::classbench::Rule;
 use fastpath::workloads::trace::{Addresses, Trace};
@@ -7,7 +8,7 @@ use fastpath::workloads::traffic::{Uniform, Zipf};
 use fastpath::workloads::{Address, Prefix};
 
 use crate::ours::Key;
-use crate::side::{Packet, Route};
+use crate::side::{Identifier, Packet, Route};
 
 /// Exponent of Zipf's law.
 const S: f64 = 1.1;
@@ -54,6 +55,19 @@ pub fn addresses<A: Address + 'static>(routes: &[Route<A>], count: usize) -> Vec
         ("space", Addresses::unicast(2).take(count).collect()),
         ("costly", within(&by_length[..prefixes.len().min(COSTLY[1])], 5)),
     ]
+}
+
+/// `entries` identifiers drawn at random, each with its number and 1, and traces of `count`.
+#[expect(clippy::type_complexity, reason = "entries and traces")]
+pub fn identifiers(
+    entries: usize, count: usize,
+) -> (Vec<(Identifier, u32)>, Vec<(&'static str, Vec<Identifier>)>) {
+    let mut rng = Rng::new(8);
+    let mut draw = || Identifier((u128::from(rng.bits()) << 64 | u128::from(rng.bits())) >> 16);
+    let known: Vec<Identifier> = (0..entries).map(|_| draw()).collect();
+    let uniform = repeated(&known, count);
+    let half = uniform.iter().map(|known| if known.0 & 1 == 0 { *known } else { draw() }).collect();
+    (known.into_iter().zip(1..).collect(), vec![("uniform", uniform), ("half unknown", half)])
 }
 
 /// `count` keys, each of `keys` about as often as any other.
