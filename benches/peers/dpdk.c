@@ -60,8 +60,7 @@ struct peer_rule {
     uint32_t source, destination;
     uint16_t source_low, source_high, destination_low, destination_high;
     uint8_t source_len, destination_len, protocol, protocol_mask;
-    uint16_t slice;
-    uint16_t number;
+    uint32_t slice, number;
 };
 
 // A key as rte_acl reads it, in network order.
@@ -81,7 +80,7 @@ static const struct rte_acl_field_def fields[6] = {
 };
 
 static int add(struct rte_acl_ctx *ctx, const struct peer_rule *rule, unsigned n, int sliced) {
-    struct wide_rule wide = {.data = {.category_mask = 1, .priority = (int32_t)n - rule->number, .userdata = rule->number + 1u}};
+    struct wide_rule wide = {.data = {.category_mask = 1, .priority = (int32_t)(n - rule->number), .userdata = rule->number + 1u}};
     struct rte_acl_field *field = wide.field;
     field[0].value.u8 = rule->protocol, field[0].mask_range.u8 = rule->protocol_mask;
     if (sliced) {

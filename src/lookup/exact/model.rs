@@ -39,6 +39,14 @@ fn explore(model: impl Fn() + Sync + Send + 'static) {
     builder.check(model);
 }
 
+/// Inserts a filter with the value 30 as soon as there is room.
+fn insert(control: &mut ExactControl, read: &ExactRead, epochs: &mut Epochs, value: u128) {
+    while let Err(error) = control.insert(read, epochs, Rank(0), &exact(value), 30) {
+        assert_eq!(error, ExactError::Busy);
+        thread::yield_now();
+    }
+}
+
 /// A slot that is used again has no value of the old filter for the new key, nor of the
 /// new filter for the old key.
 #[test]
@@ -63,12 +71,13 @@ fn a_slot_is_used_again_when_nobody_can_mistake_it() {
                 new = seen;
                 seen_again.fetch_add(usize::from(new.is_some()), SeqCst);
                 reader.quiescent();
+                thread::yield_now();
             }
         });
         assert_eq!(control.remove(&read, &mut epochs, Rank(0), &exact(1)), Some(10));
-        let inserted = (0..2).any(|_| control.insert(&read, &mut epochs, Rank(0), &exact(3), 30).is_ok());
+        insert(&mut control, &read, &mut epochs, 3);
         reads.join().unwrap();
-        assert_eq!(read.lookup(key(3)), inserted.then_some(30));
+        assert_eq!(read.lookup(key(3)), Some(30));
         assert_eq!((read.lookup(key(1)), read.lookup(key(2))), (None, Some(20)));
     });
     assert!(seen_again.load(SeqCst) > 0, "no reader saw the slot used again");
@@ -105,7 +114,10 @@ fn a_value_comes_after_what_it_names() {
 /// A filter that makes room for another is found all the time.
 #[test]
 fn a_filter_that_moves_is_always_found() {
-    explore(|| {
+    let seen = Seen::default();
+    let seen_by_model = seen.clone();
+    explore(move || {
+        let seen_in = seen_by_model.clone();
         let (mut control, read, mut epochs) = table(4);
         let values: Vec<u128> = values(&read, [0, 3]).take(2).chain(values(&read, [0, 2]).take(1)).collect();
         let [second, third, moves] = values[..] else { unreachable!() };
@@ -117,15 +129,18 @@ fn a_filter_that_moves_is_always_found() {
         let reads = thread::spawn(move || {
             for _ in 0..3 {
                 assert_eq!(beside.lookup(key(moves)), Some(10));
-                let seen = beside.lookup(key(third));
-                assert!([None, Some(30)].contains(&seen), "{seen:?}");
+                let found = beside.lookup(key(third));
+                assert!([None, Some(30)].contains(&found), "{found:?}");
+                seen_in.fetch_add(usize::from(found.is_some()), SeqCst);
                 reader.quiescent();
+                thread::yield_now();
             }
         });
-        let inserted = (0..3).any(|_| control.insert(&read, &mut epochs, Rank(0), &exact(third), 30).is_ok());
+        insert(&mut control, &read, &mut epochs, third);
         assert_eq!(control.moved(), 1);
         reads.join().unwrap();
-        assert_eq!(read.lookup(key(third)), inserted.then_some(30));
+        assert_eq!(read.lookup(key(third)), Some(30));
         assert_eq!((read.lookup(key(moves)), read.lookup(key(second))), (Some(10), Some(20)));
     });
+    assert!(seen.load(SeqCst) > 0, "no reader saw what came into the old place");
 }

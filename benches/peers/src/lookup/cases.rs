@@ -17,14 +17,14 @@ use crate::{dpdk, rounds, traces, updates};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
 
-const SETS: [&str; 10] = ["acl1", "acl2", "acl3", "acl5", "fw1", "fw2", "fw4", "fw5", "ipc1", "ipc2"];
+pub const SETS: [&str; 10] = ["acl1", "acl2", "acl3", "acl5", "fw1", "fw2", "fw4", "fw5", "ipc1", "ipc2"];
 
 /// So many filters are scanned, too.
 const FEW: usize = 64;
 
 /// Keys of a trace.
-const PACKETS: usize = 1 << 16;
-const ADDRESSES: usize = 1 << 20;
+pub const PACKETS: usize = 1 << 16;
+pub const ADDRESSES: usize = 1 << 20;
 
 /// The whole run.
 pub struct Run {
@@ -314,17 +314,17 @@ fn text(
     Some(text)
 }
 
-fn rules(name: &str) -> Option<Vec<Rule>> {
+pub fn rules(name: &str) -> Option<Vec<Rule>> {
     let text = text(&format!("classbench/{name}.rules.xz"), |file, text| {
         lzma_rust2::XzReader::new(file, true).read_to_end(text)
     })?;
     Some(classbench::read(&text[..]).unwrap())
 }
 
-type Routes<A> = Vec<Route<A>>;
+pub type Routes<A> = Vec<Route<A>>;
 
 /// The routes of both versions, with next hops from 1 to 254.
-fn internet() -> Option<(Routes<u32>, Routes<u128>)> {
+pub fn internet() -> Option<(Routes<u32>, Routes<u128>)> {
     let text = text("fib/internet-prefixes.txt.gz", |file, text| {
         flate2::read::GzDecoder::new(file).read_to_end(text)
     })?;

@@ -69,8 +69,8 @@ mod installed {
         ports: [u16; 4],
         lens: [u8; 2],
         protocol: [u8; 2],
-        slice: u16,
-        number: u16,
+        slice: u32,
+        number: u32,
     }
 
     /// A key as rte_acl reads it, in network order.
@@ -177,7 +177,7 @@ mod installed {
 
     /// One context for all slices, which are then a field of the key, or a context each.
     pub fn acl(sets: &[&[Rule]], each: bool) -> Option<Box<dyn Side<Packet>>> {
-        if !started() || sets.len() > 16 {
+        if !started() || each && sets.len() > 16 {
             return None;
         }
         let rules: Vec<Vec<_>> =
@@ -194,8 +194,8 @@ mod installed {
         whole.then(|| Box::new(acl) as _)
     }
 
-    fn peer_rules(rules: &[Rule], slice: u16) -> Vec<PeerRule> {
-        let rule = |(rule, number): (&Rule, u16)| PeerRule {
+    fn peer_rules(rules: &[Rule], slice: u32) -> Vec<PeerRule> {
+        let rule = |(rule, number): (&Rule, u32)| PeerRule {
             addresses: [rule.source.address(), rule.destination.address()],
             ports: [
                 *rule.source_ports.start(),
@@ -242,8 +242,8 @@ mod installed {
             self.built
         }
         fn take(&mut self, keys: &[Packet]) {
-            let slices = if self.each { self.contexts.len() } else { 16 };
-            assert!(keys.iter().all(|(slice, _)| usize::from(*slice) < slices));
+            let there = |slice| !self.each || usize::from(slice) < self.contexts.len();
+            assert!(keys.iter().all(|(slice, _)| there(*slice)));
             let key = |(slice, flow): &Packet| PeerKey {
                 protocol: [flow.protocol, 0, 0, 0],
                 slice: u32::from(*slice).to_be_bytes(),

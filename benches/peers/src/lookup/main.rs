@@ -5,7 +5,9 @@
 //! beside those of another.
 //!
 //! `cargo run --release --bin lookup -- [--csv FILE] [--rounds N] [--only TEXT]`, where
-//! `--only` names part of a case's name. Before anything is timed, all sides must give the
+//! `--only` names part of a case's name. With `--growth FILE` it measures instead how figures
+//! grow with filters and slices, writes them to the file and draws `docs/lookup-*.svg`; with
+//! `--draw FILE` it draws what is in the file. Before anything is timed, all sides must give the
 //! same answers to the whole trace, one by one and in batches of 32.
 //!
 //! | trace | keys |
@@ -22,6 +24,8 @@
 mod cases;
 mod crates;
 mod dpdk;
+mod draw;
+mod growth;
 mod memory;
 mod neighbours;
 mod ours;
@@ -33,6 +37,10 @@ mod traces;
 mod updates;
 
 use cases::Run;
+use growth::Growth;
+
+/// Where the pictures go.
+const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
 
 #[global_allocator]
 static MEMORY: memory::Counted = memory::Counted;
@@ -44,10 +52,17 @@ fn main() {
         arguments.get(at + 1)
     };
     let rounds = value("--rounds").map_or(9, |rounds| rounds.parse().unwrap());
+    if let Some(file) = value("--draw") {
+        return draw::draw(&std::fs::read_to_string(file).unwrap(), DOCS).unwrap();
+    }
     let mut run = Run::new(rounds, value("--only").cloned().unwrap_or_default(), value("--csv").cloned());
     match dpdk::start() {
         Ok(()) => println!("with the tables of DPDK"),
         Err(why) => println!("WITHOUT the tables of DPDK, rows of rte_ are missing: {why}"),
+    }
+    if let Some(file) = value("--growth") {
+        Growth::measure(rounds, file);
+        return draw::draw(&std::fs::read_to_string(file).unwrap(), DOCS).unwrap();
     }
     println!("ns a key, least (median) of {rounds} rounds in turn; ours is `fastpath` of the same rows");
     run.all();

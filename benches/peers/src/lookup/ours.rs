@@ -93,28 +93,32 @@ impl<T> Table<T> {
 }
 
 /// A [`Tcam`] and who reads it.
-pub fn tcam(slices: &[Vec<Entry>]) -> (Tcam<u32>, Table<TcamReader<u32>>) {
-    tcam_with(slices, Simd::Detect, "fastpath")
+pub type Tables = (Tcam<u32>, Table<TcamReader<u32>>);
+
+pub fn tcam(slices: &[Vec<Entry>]) -> Tables {
+    tcam_with("fastpath", slices, TcamConfig::default()).unwrap()
 }
 
 /// The same without vector instructions of its own.
-pub fn portable(slices: &[Vec<Entry>]) -> (Tcam<u32>, Table<TcamReader<u32>>) {
-    tcam_with(slices, Simd::Portable, "fastpath, portable")
+pub fn portable(slices: &[Vec<Entry>]) -> Tables {
+    let config = TcamConfig { simd: Simd::Portable, ..TcamConfig::default() };
+    tcam_with("fastpath, portable", slices, config).unwrap()
 }
 
-fn tcam_with(slices: &[Vec<Entry>], simd: Simd, name: &'static str) -> (Tcam<u32>, Table<TcamReader<u32>>) {
+/// One with whatever bound there is in `config`; the error if it cannot hold them.
+pub fn tcam_with(name: &'static str, slices: &[Vec<Entry>], config: TcamConfig) -> Result<Tables, TcamError> {
     let filters = slices.iter().map(Vec::len).sum();
     let (tcam, mut built) = build(|| {
-        let config = TcamConfig { filters, slices: slices.len(), readers: 2, simd, ..TcamConfig::default() };
-        let mut tcam = Tcam::new(config);
+        let mut tcam = Tcam::new(TcamConfig { filters, slices: slices.len(), readers: 2, ..config });
         for (entries, slice) in slices.iter().zip(0..) {
-            tcam.load(SliceId(slice), entries.iter().copied()).unwrap();
+            tcam.load(SliceId(slice), entries.iter().copied())?;
         }
-        tcam
+        Ok(tcam)
     });
+    let tcam = tcam?;
     built.said = Some(tcam.octets());
     let reader = tcam.reader().unwrap();
-    (tcam, Table::new(name, (reader, built)))
+    Ok((tcam, Table::new(name, (reader, built))))
 }
 
 /// The engines of so many slices, and the most lines that a lookup touches.
@@ -258,8 +262,13 @@ pub struct TableUpdates {
 
 impl TableUpdates {
     pub fn new<K: Key>(slices: &[Vec<Entry>], keys: Option<&[K]>) -> Self {
+        Self::of(tcam(slices).0, slices, keys)
+    }
+
+    /// Of a table that holds them, which nobody reads.
+    pub fn of<K: Key>(tcam: Tcam<u32>, slices: &[Vec<Entry>], keys: Option<&[K]>) -> Self {
         let keys = keys.map(|keys| keys.iter().map(|key| key.table_key()).collect());
-        Self { tcam: tcam(slices).0, entries: slices.concat(), keys }
+        Self { tcam, entries: slices.concat(), keys }
     }
 }
 

@@ -18,10 +18,6 @@ const COSTLY: [usize; 2] = [256, 4096];
 
 /// Traces of `count` keys for rule sets, the n-th of which is slice n.
 pub fn packets(sets: &[&[Rule]], ours: &Tcam<u32>, count: usize) -> Vec<(&'static str, Vec<Packet>)> {
-    let slices = || Uniform::new(sets.len(), 1).unwrap();
-    let mix = |mut traces: Vec<Trace<'_>>, count: usize| -> Vec<Packet> {
-        slices().take(count).map(|slice| (slice as u16, traces[slice].next().unwrap())).collect()
-    };
     let uniform = |seed| sets.iter().map(|rules| Trace::uniform(rules, seed).unwrap()).collect();
     let zipf = sets.iter().map(|rules| Trace::zipf(rules, S, 3).unwrap()).collect();
     let space = |seed| sets.iter().map(|_| Trace::space(seed)).collect();
@@ -36,6 +32,17 @@ pub fn packets(sets: &[&[Rule]], ours: &Tcam<u32>, count: usize) -> Vec<(&'stati
         ("space", mix(space(4), count)),
         ("costly", costly),
     ]
+}
+
+/// The uniform trace alone.
+pub fn mixed(sets: &[&[Rule]], count: usize) -> Vec<Packet> {
+    mix(sets.iter().map(|rules| Trace::uniform(rules, 2).unwrap()).collect(), count)
+}
+
+/// Keys of all slices, of each as many as of any other.
+fn mix(mut traces: Vec<Trace<'_>>, count: usize) -> Vec<Packet> {
+    let slices = Uniform::new(traces.len(), 1).unwrap().take(count);
+    slices.map(|slice| (slice as u16, traces[slice].next().unwrap())).collect()
 }
 
 /// Traces of `count` addresses for a routing table.

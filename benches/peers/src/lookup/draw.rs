@@ -1,0 +1,163 @@
+//! The curves of [`growth`](crate::growth) as pictures.
+
+use std::error::Error;
+use std::ops::Range;
+
+use plotters::prelude::*;
+
+use crate::growth::VALUES;
+
+/// A figure, what its horizontal axis counts, and its title.
+const FIGURES: [(&str, &str, &str); 4] = [
+    ("rules", "rules", "Rule sets of ClassBench, one slice"),
+    ("routes", "routes", "IPv4 routes of the Internet"),
+    ("identifiers", "identifiers", "Exact match of 112-bit identifiers"),
+    ("slices", "slices", "Slices of up to 1,000 rules, up to 131,072 filters in all, keys mixed"),
+];
+
+/// What the panels show, as [`VALUES`] have it.
+const TITLES: [&str; 5] = [
+    "ns a lookup, batches of 32",
+    "ns a lookup, one by one",
+    "octets a filter",
+    "build, ms",
+    "one update, a reader running, µs (median)",
+];
+
+const SIZE: (u32, u32) = (960, 620);
+const PAPER: RGBColor = RGBColor(252, 252, 250);
+const INK: RGBColor = RGBColor(50, 54, 62);
+const GRID: RGBColor = RGBColor(225, 226, 228);
+/// Told apart by most who see colours differently (M. Okabe, K. Ito, 2002).
+const COLOURS: [RGBColor; 4] =
+    [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115), RGBColor(170, 90, 140)];
+
+/// A curve: its set, its side, and the points' sizes and values.
+struct Curve {
+    set: String,
+    side: String,
+    points: Vec<(f64, [f64; 5])>,
+}
+
+/// Draws `lookup-FIGURE.svg` into `folder` for each figure of the file.
+pub fn draw(csv: &str, folder: &str) -> Result<(), Box<dyn Error>> {
+    for (figure, of, title) in FIGURES {
+        let mut curves: Vec<Curve> = Vec::new();
+        for line in csv.lines().skip(1) {
+            let [of, set, size, side, values @ ..] = &line.split(',').collect::<Vec<_>>()[..] else {
+                return Err(format!("no point: {line}").into());
+            };
+            if *of != figure {
+                continue;
+            }
+            let values: Vec<f64> = values.iter().map(|value| value.parse()).collect::<Result<_, _>>()?;
+            let values = values.try_into().map_err(|_| format!("not {}: {line}", VALUES.join(",")))?;
+            let point = (size.parse()?, values);
+            match curves.iter_mut().find(|curve| curve.set == *set && curve.side == *side) {
+                Some(curve) => curve.points.push(point),
+                None => curves.push(Curve { set: (*set).into(), side: (*side).into(), points: vec![point] }),
+            }
+        }
+        if !curves.is_empty() {
+            figure_of(&curves, of, title, &format!("{folder}/lookup-{figure}.svg"))?;
+        }
+    }
+    Ok(())
+}
+
+fn figure_of(curves: &[Curve], of: &str, title: &str, file: &str) -> Result<(), Box<dyn Error + 'static>> {
+    let style = |size: i32| ("sans-serif", size).into_font().color(&INK);
+    let root = SVGBackend::new(file, SIZE).into_drawing_area();
+    root.fill(&PAPER)?;
+    let root = root.titled(title, style(18))?;
+    let panels = root.split_evenly((2, 3));
+    let sets: Vec<&str> = distinct(curves.iter().map(|curve| curve.set.as_str()));
+    let sides: Vec<&str> = distinct(curves.iter().map(|curve| curve.side.as_str()));
+    // Of several sets each has a colour, and the peers are dashed.
+    let look = |curve: &Curve| {
+        let (names, name) = if sets.len() > 1 { (&sets, &curve.set) } else { (&sides, &curve.side) };
+        let at = names.iter().position(|other| other == name).unwrap_or(0);
+        (COLOURS[at % COLOURS.len()], sets.len() > 1 && curve.side != "fastpath")
+    };
+    let sizes = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.0));
+    let across = around(sizes).ok_or("no points")?;
+    for (at, (panel, title)) in panels.iter().zip(TITLES).enumerate() {
+        let values = curves.iter().flat_map(|curve| curve.points.iter().map(move |point| point.1[at]));
+        let Some(up) = around(values) else { continue };
+        let mut chart = ChartBuilder::on(panel)
+            .margin(8)
+            .caption(title, style(14))
+            .x_label_area_size(38)
+            .y_label_area_size(46)
+            .build_cartesian_2d(across.clone().log_scale(), up.log_scale())?;
+        chart
+            .configure_mesh()
+            .bold_line_style(GRID)
+            .light_line_style(TRANSPARENT)
+            .axis_style(INK)
+            .label_style(style(11))
+            .x_desc(of)
+            .axis_desc_style(style(12))
+            .x_label_formatter(&|value| short(*value))
+            .y_label_formatter(&|value| short(*value))
+            .x_labels(5)
+            .y_labels(6)
+            .draw()?;
+        for curve in curves {
+            let (colour, dashed) = look(curve);
+            let points = curve.points.iter().map(|point| (point.0, point.1[at]));
+            let points: Vec<(f64, f64)> = points.filter(|point| point.1.is_finite()).collect();
+            let line = colour.stroke_width(2);
+            if dashed {
+                chart.draw_series(DashedLineSeries::new(points.iter().copied(), 5, 4, line))?;
+            } else {
+                chart.draw_series(LineSeries::new(points.iter().copied(), line))?;
+            }
+            chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
+        }
+    }
+    // The sixth panel says which is which.
+    let legend = &panels[5];
+    for (n, curve) in curves.iter().enumerate() {
+        let (colour, dashed) = look(curve);
+        let y = 60 + 24 * n as i32;
+        let line = |from: i32, to: i32| PathElement::new([(from, y), (to, y)], colour.stroke_width(3));
+        if dashed {
+            for dash in 0..3 {
+                legend.draw(&line(40 + 12 * dash, 47 + 12 * dash))?;
+            }
+        } else {
+            legend.draw(&line(40, 72))?;
+        }
+        let name = if sets.len() > 1 { format!("{}, {}", curve.set, curve.side) } else { curve.side.clone() };
+        legend.draw(&Text::new(name, (84, y - 7), style(14)))?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+fn distinct<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut names = Vec::new();
+    for name in all {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// A range with a little room around the values.
+fn around(values: impl Iterator<Item = f64>) -> Option<Range<f64>> {
+    let ends = values.filter(|value| value.is_finite() && *value > 0.0);
+    let (low, high) = ends.fold((f64::INFINITY, 0.0f64), |(low, high), it| (low.min(it), high.max(it)));
+    (low <= high).then(|| low / 1.3..high * 1.3)
+}
+
+/// A number with three figures at most.
+fn short(value: f64) -> String {
+    match value {
+        1e6.. => format!("{}M", value / 1e6),
+        1e3.. => format!("{}K", value / 1e3),
+        _ => format!("{value}"),
+    }
+}
