@@ -47,6 +47,9 @@
 extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
+// What tests share with those outside is written as if it stood outside.
+#[cfg(test)]
+extern crate self as fastpath;
 
 // The words that all blocks share.
 pub mod arch;

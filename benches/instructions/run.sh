@@ -3,27 +3,11 @@
 # takes more than instructions.budget says. Two runs of each stage under callgrind, with
 # 100 and 600 vectors: the difference is the path's alone, and the same on every run of
 # the same compiler. Nanoseconds move with the neighbours, this does not.
-#
-# Without valgrind it says so and passes, unless FASTPATH_REQUIRE_ORACLES is 1.
-set -eu
-here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-
-if ! command -v valgrind >/dev/null; then
-    echo "instructions: skipped, as there is no valgrind" >&2
-    [ "${FASTPATH_REQUIRE_ORACLES:-}" != 1 ]
-    exit
-fi
-
-target=${CARGO_TARGET_DIR:-$here/target}
-# Plain x86-64, whatever the caller builds for.
-RUSTFLAGS='' cargo build --quiet --release --manifest-path "$here/Cargo.toml" --target-dir "$target"
-program=$target/release/fastpath-instructions
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+name=instructions
+. "$(dirname -- "$0")/prelude.sh"
 
 count() { # STAGE VECTORS
-    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$1" "$2" 2>&1 >/dev/null |
-        sed -n 's/.*Collected : //p' >"$work/$1.$2"
+    instructions "$1.$2" "$programs/fastpath-instructions" "$1" "$2" >"$work/$1.$2"
 }
 
 echo "stage                instructions a packet    budget"

@@ -8,27 +8,13 @@ use core::net::SocketAddrV4;
 use std::string::ToString;
 use std::vec::Vec;
 
+#[path = "../../tests/support/label.rs"]
+mod label;
+
+use label::Label;
+
 const IP: SliceId = SliceId(1);
 const LABEL: SliceId = SliceId(2);
-
-/// One octet names the next hop and is stripped; counts in its memory. Label 11 is an
-/// exception, as a group is.
-struct Label;
-
-impl CodeOption for Label {
-    fn parse(&self, packet: &[u8], cx: &Context<'_>) -> Result<Query, Exit> {
-        let &[label, ..] = packet else { return Err(DropReason::Truncated.into()) };
-        cx.sram.fetch_add(0, 1);
-        Ok(Query::new(LookupKey::new(label.into())))
-    }
-    fn format(&self, packet: &mut PacketMut<'_>, found: Answer, _: &Context<'_>) -> Result<Outgoing, Exit> {
-        if found.word != 0 {
-            return Err(Exception::ManyMatches.into());
-        }
-        packet.pull(1)?;
-        Ok(Outgoing::default())
-    }
-}
 
 fn ipv4(ttl: u8, to: [u8; 4]) -> [u8; 28] {
     let mut ip = [0; 28];

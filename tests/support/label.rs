@@ -1,5 +1,5 @@
 //! A code option of our own, for whoever tests the pipeline with two: shared by
-//! `tests/no_alloc.rs`, `tests/link` (without std) and `fuzz`.
+//! `src/pipeline/tests.rs`, `tests/no_alloc.rs`, `tests/link` (without std) and `fuzz`.
 
 use fastpath::prelude::*;
 use fastpath::slot::Endpoint;
