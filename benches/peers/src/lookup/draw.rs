@@ -21,7 +21,7 @@ const TITLES: [&str; 5] = [
     "ns a lookup, one by one",
     "octets a filter",
     "build, ms",
-    "one update, a reader running, µs (median)",
+    "one update, µs (median)",
 ];
 
 const SIZE: (u32, u32) = (960, 620);
@@ -69,7 +69,7 @@ fn figure_of(curves: &[Curve], of: &str, title: &str, file: &str) -> Result<(), 
     let style = |size: i32| ("sans-serif", size).into_font().color(&INK);
     let root = SVGBackend::new(file, SIZE).into_drawing_area();
     root.fill(&PAPER)?;
-    let root = root.titled(title, style(18))?;
+    let root = root.margin(10, 4, 4, 4).titled(title, style(18))?;
     let panels = root.split_evenly((2, 3));
     let sets: Vec<&str> = distinct(curves.iter().map(|curve| curve.set.as_str()));
     let sides: Vec<&str> = distinct(curves.iter().map(|curve| curve.side.as_str()));
@@ -80,10 +80,12 @@ fn figure_of(curves: &[Curve], of: &str, title: &str, file: &str) -> Result<(), 
         (COLOURS[at % COLOURS.len()], sets.len() > 1 && curve.side != "fastpath")
     };
     let sizes = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.0));
-    let across = around(sizes).ok_or("no points")?;
+    let across = around(sizes, 1.2).ok_or("no points")?;
     for (at, (panel, title)) in panels.iter().zip(TITLES).enumerate() {
         let values = curves.iter().flat_map(|curve| curve.points.iter().map(move |point| point.1[at]));
-        let Some(up) = around(values) else { continue };
+        // Whole decades, so that there are numbers at the axis.
+        let Some(up) = around(values, 1.0) else { continue };
+        let up = 10f64.powf(up.start.log10().floor())..10f64.powf(up.end.log10().ceil());
         let mut chart = ChartBuilder::on(panel)
             .margin(8)
             .caption(title, style(14))
@@ -146,11 +148,11 @@ fn distinct<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     names
 }
 
-/// A range with a little room around the values.
-fn around(values: impl Iterator<Item = f64>) -> Option<Range<f64>> {
+/// The range of the values, and so many times more at both ends.
+fn around(values: impl Iterator<Item = f64>, room: f64) -> Option<Range<f64>> {
     let ends = values.filter(|value| value.is_finite() && *value > 0.0);
     let (low, high) = ends.fold((f64::INFINITY, 0.0f64), |(low, high), it| (low.min(it), high.max(it)));
-    (low <= high).then(|| low / 1.3..high * 1.3)
+    (low <= high).then(|| low / room..high * room)
 }
 
 /// A number with three figures at most.
