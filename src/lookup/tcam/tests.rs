@@ -5,7 +5,9 @@ use crate::code_option::ipv4::Ipv4Key;
 use crate::conformance::{self, Rng};
 use crate::id::SliceId;
 use crate::key::{LookupKey, TableKey};
-use crate::lookup::{AllMatches, Filter, LinearTcam, RangedFilter, Rank, TernaryTable, TernaryUpdate};
+use crate::lookup::{
+    AllMatches, Filter, LinearTcam, RangedFilter, Rank, Simd, TableErrorKind, TernaryTable, TernaryUpdate,
+};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::vec;

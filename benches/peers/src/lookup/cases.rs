@@ -141,17 +141,19 @@ impl Run {
         if !case.contains(&self.only) {
             return;
         }
-        println!("\n## {case}\n\nBatches of 32 in turn; ns a key of the first slice.\n");
-        println!("| the other slice | its filters | MB | ns | alone to it |\n|---|---|---|---|---|");
+        println!("\n## {case}\n\nBatches of 32; ns a key of the first slice.\n");
+        println!("| the other slice | its batches to one | filters | MB | ns | alone to it |");
+        println!("|---|---|---|---|---|---|");
         let all = neighbours::measure(rules, self.rounds);
         let alone = all[0].times;
-        for Beside { name, filters, octets, times } in all {
+        for Beside { name, between, filters, octets, times } in all {
             let (one, other) = (alone.least / times.least, alone.median / times.median);
-            println!("| {name} | {filters} | {:.2} | {times} | {other:.2} |", octets as f64 / 1e6);
+            let mb = octets as f64 / 1e6;
+            println!("| {name} | {between} | {filters} | {mb:.2} | {times} | {other:.2} |");
             let (Times { least, median }, rounds) = (times, self.rounds);
             writeln!(
                 self.csv,
-                "\"{case}\",\"uniform\",\"batch\",\"{name}\",{least:.2},{median:.2},,{rounds},{one:.3},{other:.3},{octets},"
+                "\"{case}\",\"{between} batches to one\",\"batch\",\"{name}\",{least:.2},{median:.2},,{rounds},{one:.3},{other:.3},{octets},"
             )
             .unwrap();
         }

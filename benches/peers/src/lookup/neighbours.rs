@@ -17,13 +17,17 @@ use crate::times::Times;
 
 /// Filters of a hostile slice, before its bound.
 const FILTERS: usize = 10_000;
-/// Batches of each slice in a round, and those before, which warm up.
+/// Batches of the first slice in a round, and those before, which warm up.
 const BATCHES: usize = 1024;
 const WARM: usize = 256;
+/// Batches of the other slice before each of them.
+const BETWEEN: [usize; 2] = [1, 32];
 
 /// What the lookups took, a key, beside a slice.
 pub struct Beside {
     pub name: &'static str,
+    /// Batches of it before each of the first slice's.
+    pub between: usize,
     /// Those that its bound let it have.
     pub filters: usize,
     /// Octets of its engine.
@@ -91,14 +95,17 @@ pub fn measure(rules: &[Rule], rounds: usize) -> Vec<Beside> {
         Table { name, tcam, reader, filters: taken, keys }
     };
     let tables: Vec<Table> = others().into_iter().map(table).collect();
-    let mut times = vec![vec![Vec::new(); BATCHES - WARM]; tables.len()];
+    let sides = BETWEEN.iter().flat_map(|&between| tables.iter().map(move |table| (table, between)));
+    let sides: Vec<_> = sides.filter(|(table, between)| *between == 1 || !table.keys.is_empty()).collect();
+    let mut times = vec![vec![Vec::new(); BATCHES - WARM]; sides.len()];
     for round in 0..=rounds {
-        for turn in 0..tables.len() {
-            let at = (turn + round) % tables.len();
-            let (table, mut found) = (&tables[at], [None; BATCH]);
+        for turn in 0..sides.len() {
+            let at = (turn + round) % sides.len();
+            let ((table, between), mut found) = (sides[at], [None; BATCH]);
+            let mut others = table.keys.chunks(BATCH).cycle();
             for (n, keys) in keys.chunks(BATCH).enumerate() {
-                if let Some(others) = table.keys.get(n * BATCH..(n + 1) * BATCH) {
-                    table.reader.lookup_batch(black_box(others), &mut found);
+                for keys in others.by_ref().take(between) {
+                    table.reader.lookup_batch(black_box(keys), &mut found);
                     black_box(&found);
                 }
                 let took = time(|| table.reader.lookup_batch(black_box(keys), &mut found));
@@ -109,12 +116,12 @@ pub fn measure(rules: &[Rule], rounds: usize) -> Vec<Beside> {
             }
         }
     }
-    let of = |(table, times): (Table, Vec<Vec<f64>>)| {
+    let of = |(&(table, between), times): (&(&Table, usize), Vec<Vec<f64>>)| {
         let batches: Vec<Times> = times.into_iter().map(Times::of).collect();
         let mean = |one: fn(&Times) -> f64| batches.iter().map(one).sum::<f64>() / batches.len() as f64;
         let times = Times { least: mean(|times| times.least), median: mean(|times| times.median) };
         let octets = table.tcam.plan(ours.1).map_or(0, |plan| plan.octets);
-        Beside { name: table.name, filters: table.filters, octets, times }
+        Beside { name: table.name, between, filters: table.filters, octets, times }
     };
-    tables.into_iter().zip(times).map(of).collect()
+    sides.iter().zip(times).map(of).collect()
 }
