@@ -6,7 +6,8 @@ use crate::conformance::{self, Rng};
 use crate::id::SliceId;
 use crate::key::{LookupKey, TableKey};
 use crate::lookup::{
-    AllMatches, Filter, LinearTcam, RangedFilter, Rank, Simd, TableErrorKind, TernaryTable, TernaryUpdate,
+    AllMatches, Filter, LinearTcam, RangedFilter, Rank, Simd, TableError, TableErrorKind, TernaryTable,
+    TernaryUpdate,
 };
 use proptest::prelude::*;
 use std::collections::HashMap;
