@@ -38,19 +38,15 @@ pub(super) const LINES: u32 = 2;
 pub(super) struct Block<'a>(pub(super) &'a [AtomicU64; WORDS]);
 
 impl Block<'_> {
-    /// Writes up to fifteen filters, in order of precedence, before so many blocks more; with
-    /// a signature that is there already, if it parts them as well as any.
-    pub(super) fn fill(&self, rules: &[Rule], more: usize, like: Option<Signature>) {
-        let mut cuts = [(0, 0); WIDE];
-        cuts.iter_mut().zip(rules).for_each(|(cut, rule)| *cut = rule.cut());
-        let cuts = cuts.get(..rules.len()).unwrap_or(&cuts);
-        let like = like.filter(|like| like.parts(cuts));
-        let signature = like.unwrap_or_else(|| Signature::choose(cuts));
+    /// Writes up to fifteen filters, in order of precedence, before so many blocks more.
+    pub(super) fn fill(&self, rules: &[Rule], signature: Signature, more: usize) {
         let mut words = [0u64; WORDS];
         // An entry of value 1 under mask 0 matches nothing.
         words[..4].fill(0x0001_0001_0001_0001);
-        for (at, ((value, mask), rule)) in cuts.iter().zip(rules).enumerate() {
-            let (value, mask) = (signature.of(Portable, value & mask), signature.of(Portable, *mask));
+        let count = rules.len().min(WIDE);
+        for (at, rule) in rules.iter().enumerate().take(WIDE) {
+            let (value, mask) = rule.cut();
+            let (value, mask) = (signature.of(Portable, value & mask), signature.of(Portable, mask));
             let (word, shift) = (at / 4, 16 * (at % 4));
             if let Some(values) = words.get_mut(word) {
                 *values = *values & !(0xffff << shift) | u64::from(value) << shift;
@@ -65,10 +61,10 @@ impl Block<'_> {
                 *word |= bits;
             }
         }
-        let most = most_together(words.get(..8).unwrap_or_default(), cuts.len());
+        let most = most_together(words.get(..8).unwrap_or_default(), count);
         let [.., low, high] = &mut words;
         *low |= signature.low;
-        *high |= signature.high | (cuts.len() as u64) << 48 | u64::from(most) << 52 | (more as u64) << 56;
+        *high |= signature.high | (count as u64) << 48 | u64::from(most) << 52 | (more as u64) << 56;
         self.0.iter().zip(words).for_each(|(to, word)| to.store(word, Relaxed));
     }
 

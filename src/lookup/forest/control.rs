@@ -8,6 +8,7 @@ use super::plan::Plan;
 use super::read::{EMPTY, ForestRead, Kind, TREES, kind, leaf_slot, node_lines, node_slot};
 use super::row::Row;
 use super::rule::Rule;
+use super::signature::Signature;
 use super::simd::Machine;
 use super::update::Walk;
 
@@ -208,14 +209,45 @@ impl ForestControl {
     /// A leaf of these filters, in order of precedence; nothing if there are none. It takes
     /// signatures of the leaf of slot `like` that will do.
     pub(super) fn leaf(&mut self, read: &ForestRead, rules: &[Rule], like: u64) -> Result<u64, NoRoom> {
-        let Some(first) = rules.first() else { return Ok(EMPTY) };
-        let blocks = rules.len().div_ceil(WIDE);
-        let at = self.memory.leaf(blocks).ok_or(NoRoom)?;
         let mut like = read.leaf(like).map(|block| block.signature());
-        for (number, chunk) in rules.chunks(WIDE).enumerate() {
-            read.block(at + number * WORDS).ok_or(NoRoom)?.fill(chunk, blocks - 1 - number, like.next());
+        let chunks = rules.chunks(WIDE).map(|chunk| (chunk, Signature::for_rules(chunk, like.next())));
+        self.blocks(read, chunks)
+    }
+
+    /// The leaf of a slot without one of its filters: each block keeps its signature and what
+    /// else it has, so that it never costs more.
+    pub(super) fn leaf_without(&mut self, read: &ForestRead, slot: u64, order: u32) -> Result<u64, NoRoom> {
+        let mut rules = Vec::with_capacity(WIDE);
+        let mut ends = Vec::new();
+        for block in read.leaf(slot) {
+            let of = block.rows().filter_map(|row| read.rows.get(row)?.rule());
+            rules.extend(of.filter(|rule| rule.order != order));
+            ends.push((rules.len(), block.signature()));
         }
-        Ok(leaf_slot(first.rank, at))
+        let mut first = 0;
+        let chunks = ends.iter().filter_map(|&(end, signature)| {
+            let chunk = rules.get(core::mem::replace(&mut first, end)..end)?;
+            (!chunk.is_empty()).then_some((chunk, signature))
+        });
+        self.blocks(read, chunks.collect::<Vec<_>>().into_iter())
+    }
+
+    fn blocks<'a>(
+        &mut self, read: &ForestRead, chunks: impl ExactSizeIterator<Item = (&'a [Rule], Signature)>,
+    ) -> Result<u64, NoRoom> {
+        let (blocks, mut slot) = (chunks.len(), EMPTY);
+        if blocks == 0 {
+            return Ok(EMPTY);
+        }
+        let at = self.memory.leaf(blocks).ok_or(NoRoom)?;
+        for (number, (rules, signature)) in chunks.enumerate() {
+            if let (0, Some(first)) = (number, rules.first()) {
+                slot = leaf_slot(first.rank, at);
+            }
+            let block = read.block(at + number * WORDS).ok_or(NoRoom)?;
+            block.fill(rules, signature, blocks - 1 - number);
+        }
+        Ok(slot)
     }
 
     /// Counts the leaves below a slot that stands `above` lines below its root.

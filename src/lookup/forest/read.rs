@@ -13,6 +13,7 @@ use core::sync::atomic::{AtomicU64, fence};
 use super::arena::Arena;
 use super::block::{self, Block};
 use super::row::{self, Row};
+use super::signature::Signature;
 use super::simd::{Isa, Machine};
 use crate::arch::prefetch_line;
 
@@ -121,7 +122,7 @@ impl ForestRead {
         let (words, rows) = (Arena::new(words)?, Arena::<Row>::new(rows)?);
         rows.get(row::NOBODY)?.bury();
         let read = Self { words, rows, ..Self::none(machine) };
-        read.block(NOTHING)?.fill(&[], 0, None);
+        read.block(NOTHING)?.fill(&[], Signature::for_rules(&[], None), 0);
         Some(read)
     }
 

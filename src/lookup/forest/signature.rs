@@ -1,6 +1,7 @@
 //! Sixteen bits of a key that tell filters apart.
 
 use super::block::WIDE;
+use super::rule::Rule;
 use super::simd::Isa;
 
 /// Which bits, of both words of a key; sixteen in all. If there are others above bit 48 of
@@ -22,8 +23,17 @@ impl Signature {
         (low | high << self.low.count_ones()) as u16
     }
 
+    /// For up to fifteen filters; one that is there already, if it parts them as well as any.
+    pub(super) fn for_rules(rules: &[Rule], like: Option<Self>) -> Self {
+        let mut cuts = [(0, 0); WIDE];
+        cuts.iter_mut().zip(rules).for_each(|(cut, rule)| *cut = rule.cut());
+        let cuts = cuts.get(..rules.len()).unwrap_or(&cuts);
+        let like = like.filter(|like| like.parts(cuts));
+        like.unwrap_or_else(|| Self::choose(cuts))
+    }
+
     /// Whether it parts each two of these filters, value and mask, that any bit parts.
-    pub(super) fn parts(self, cuts: &[(u128, u128)]) -> bool {
+    fn parts(self, cuts: &[(u128, u128)]) -> bool {
         let chosen = u128::from(self.low) | u128::from(self.high) << 64;
         cuts.iter().zip(1..).all(|((value, mask), at)| {
             cuts.iter().skip(at).all(|(other, known)| {
@@ -37,7 +47,7 @@ impl Signature {
     ///
     /// First bits that part the pairs of filters which any bit parts; then those which part
     /// the most, and of these those that the most filters know.
-    pub(super) fn choose(cuts: &[(u128, u128)]) -> Self {
+    fn choose(cuts: &[(u128, u128)]) -> Self {
         // Bits that are 1, or 0, in a filter, and in two; and a counter of known ones.
         let (mut one, mut ones, mut zero, mut zeros) = (0u128, 0u128, 0u128, 0u128);
         let (mut all, mut count) = (KEY, [0u128; 4]);

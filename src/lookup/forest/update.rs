@@ -389,14 +389,9 @@ impl ForestControl {
         self.memory.reclaim(epochs);
         let mut walk = core::mem::take(&mut self.walk);
         walk.run(read, tree, rule, usize::MAX);
-        let mut rules = Vec::with_capacity(WIDE);
-        let mut without = |step: &Step| {
-            rules.clear();
-            gather(read, step.slot, usize::MAX, &mut rules);
-            rules.retain(|other| other.order != order);
-            Ok(Change { step: *step, new: self.leaf(read, &rules, step.slot)? })
-        };
-        let changes: Result<Vec<Change>, NoRoom> = walk.leaves.iter().map(&mut without).collect();
+        let without =
+            |step: &Step| Ok(Change { step: *step, new: self.leaf_without(read, step.slot, order)? });
+        let changes: Result<Vec<Change>, NoRoom> = walk.leaves.iter().map(without).collect();
         if let Ok(changes) = changes {
             read.update(|| changes.iter().for_each(|change| change.step.at.publish(read, change.new)));
             self.account(read, tree, &changes);
