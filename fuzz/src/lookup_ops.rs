@@ -24,6 +24,10 @@ const UNBOUND: u32 = 100_000;
 /// Ternary filters in the scan, and filters that come in a history, at most.
 const ROWS: usize = 1 << 12;
 const ARRIVALS: u32 = 1 << 12;
+/// Refusals after which no more filters of a kind are tried.
+const MOST_REFUSED: u32 = 4;
+/// Steps of a history, at most.
+const STEPS: usize = 100;
 /// Keys that are looked up after each step.
 const KEYS: usize = 24;
 
@@ -486,7 +490,10 @@ fn run<S: Subject>(mut subject: S, mut from: Cursor<'_>) -> Done {
     let mut done = Done::default();
     let slices = [SLICE, SLICE, SLICE, SliceId(0), SliceId(2), SliceId(SLICES)];
     let mut rng = Rng::new(0);
-    while !from.0.is_empty() {
+    for _ in 0..STEPS {
+        if from.0.is_empty() {
+            break;
+        }
         let op = from.octet();
         let slice = slices[usize::from(op >> 4) % slices.len()];
         match op % 16 {
@@ -513,8 +520,13 @@ fn run<S: Subject>(mut subject: S, mut from: Cursor<'_>) -> Done {
             10 | 11 => {
                 // Many of one kind.
                 let (kind, count) = (from.octet() % 8, from.octet());
+                let before = done.refused;
                 for n in 0..count {
                     insert(&mut subject, &mut model, patterns.nth(kind, slice, n), &mut done);
+                    // Each refusal may cost a rebuild.
+                    if done.refused > before + MOST_REFUSED {
+                        break;
+                    }
                 }
             }
             12 => {
