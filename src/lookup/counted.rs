@@ -76,6 +76,10 @@ where
     fn prefetch(&self, key: TableKey) {
         self.table.prefetch(key);
     }
+    #[inline(always)]
+    fn prefetch_deeper(&self, keys: &[TableKey]) {
+        self.table.prefetch_deeper(keys);
+    }
     fn lookup_batch(&self, keys: &[TableKey], found: &mut [Option<S::Item>]) {
         for (keys, found) in keys.chunks(GROUP).zip(found.chunks_mut(GROUP)) {
             let mut numbers = [None; GROUP];

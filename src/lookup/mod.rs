@@ -179,6 +179,12 @@ pub trait TernaryTable {
     #[inline(always)]
     fn prefetch(&self, _key: TableKey) {}
 
+    /// Starts fetching what the lines lead to that [`prefetch`](Self::prefetch) asked for. A
+    /// hint: the pipeline gives it when the keys of a whole vector are known, and looks them up
+    /// in smaller groups after that, so that the lines of the later ones have time to arrive.
+    #[inline(always)]
+    fn prefetch_deeper(&self, _keys: &[TableKey]) {}
+
     /// `lookup` of each key; stops at the shorter of the two slices.
     ///
     /// An engine that reads several lines a key overrides this, and goes over the
@@ -229,6 +235,10 @@ macro_rules! table_behind {
             #[inline(always)]
             fn prefetch(&self, key: TableKey) {
                 (**self).prefetch(key);
+            }
+            #[inline(always)]
+            fn prefetch_deeper(&self, keys: &[TableKey]) {
+                (**self).prefetch_deeper(keys);
             }
             #[inline(always)]
             fn lookup_batch(&self, keys: &[TableKey], found: &mut [Option<Self::Value>]) {

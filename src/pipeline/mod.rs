@@ -240,6 +240,7 @@ where
 
         // The rest in groups: while the first is looked up and rewritten, the lines of the
         // last arrive.
+        table.prefetch_deeper(&keys);
         let groups = keys.chunks(GROUP).zip(lanes.chunks(GROUP)).zip(vector.chunks_mut(GROUP));
         for (group, ((keys, lanes), slots)) in groups.enumerate() {
             // Lookup. Keys of empty lanes belong to the substrate, whose slice number no

@@ -108,6 +108,10 @@ pub trait PrefixTable<A> {
     #[inline(always)]
     fn prefetch(&self, _address: A) {}
 
+    /// Starts fetching what that line leads to, which it waits for. A hint.
+    #[inline(always)]
+    fn prefetch_deeper(&self, _address: A) {}
+
     /// `lookup` of each address; stops at the shorter of the two slices.
     ///
     /// Groups of 32 are best: one pass for each line that is waited for.
@@ -130,6 +134,10 @@ impl<A: Copy, T: PrefixTable<A> + ?Sized> PrefixTable<A> for &T {
     #[inline(always)]
     fn prefetch(&self, address: A) {
         (**self).prefetch(address);
+    }
+    #[inline(always)]
+    fn prefetch_deeper(&self, address: A) {
+        (**self).prefetch_deeper(address);
     }
     #[inline(always)]
     fn lookup_batch(&self, addresses: &[A], found: &mut [Option<NonZeroU32>]) {

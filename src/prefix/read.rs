@@ -17,7 +17,7 @@ use super::block::{self, unit, walk};
 use super::chunk::{CHILD, Chunk, STRIDE};
 use super::simd::Machine;
 use super::zone::Zone;
-use crate::arch::prefetch;
+use crate::arch::{prefetch, prefetch_line};
 
 /// What readers share of a table: all of it goes by `&self`, from any number of threads.
 ///
@@ -81,6 +81,14 @@ impl<A: Address> PrefixTable<A> for PrefixRead<A> {
         if let Some(entry) = self.inside.direct.get(self.inside.index(address.high())) {
             prefetch(entry);
         }
+    }
+
+    #[inline(always)]
+    fn prefetch_deeper(&self, address: A) {
+        let entry = self.inside.direct.get(self.inside.index(address.high()));
+        let entry = entry.map_or(0, |entry| entry.load(Relaxed));
+        // Any line if there is no chunk: no branch, as nobody could guess it.
+        prefetch_line(&self.lines, block::line(entry, slot(address, self.inside.base())).0, 0);
     }
 
     #[inline]

@@ -31,9 +31,6 @@ impl ForestRead {
     /// The place of the best match, or [`NONE`].
     #[inline(always)]
     pub(super) fn search<I: Isa>(&self, isa: I, key: &u128) -> u64 {
-        if let Some(list) = self.list() {
-            return self.search_list(isa, list, key);
-        }
         // The second tree's first step, while the first one's lines come in.
         let ahead = self.root(1);
         if is_node(ahead) {

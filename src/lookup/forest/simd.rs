@@ -60,13 +60,16 @@ impl Isa for Portable {
     }
     #[inline(always)]
     fn gather(self, word: u64, mut mask: u64) -> usize {
+        // Run by run: bits that are chosen often stand side by side.
         let (mut bits, mut at) = (0, 0);
         while mask != 0 {
-            bits |= ((word >> mask.trailing_zeros() & 1) as usize) << at;
-            at += 1;
-            mask &= mask - 1;
+            let first = mask.trailing_zeros();
+            let beyond = mask.wrapping_add(1 << first);
+            bits |= ((word & mask & !beyond) >> first) << at;
+            at += (!(mask >> first)).trailing_zeros();
+            mask &= beyond;
         }
-        bits
+        bits as usize
     }
     #[inline(always)]
     fn word(self, key: &u128, side: usize) -> u64 {

@@ -188,6 +188,18 @@ proptest! {
         }
     }
 
+    /// Bits gathered by runs, or by an instruction, are those of one after the other.
+    #[test]
+    fn bits_are_gathered_in_order(word: u64, mask: u64, more: u64, all: bool) {
+        for mask in [mask & more, mask | more, if all { u64::MAX } else { 0 }, !more] {
+            let set = (0..64).filter(|bit| mask >> bit & 1 != 0).zip(0..);
+            let expected = set.fold(0, |bits, (bit, at)| bits | (word >> bit & 1) << at);
+            for machine in machines() {
+                prop_assert_eq!(machine.gather(word, mask) as u64, expected);
+            }
+        }
+    }
+
     /// Built at once or one by one: the same answers.
     #[test]
     fn a_forest_built_at_once_answers_as_the_scan(

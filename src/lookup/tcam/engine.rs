@@ -120,6 +120,12 @@ impl Engine {
         }
     }
 
+    /// Whether it has routes that do not stay in the nearest cache.
+    #[inline(always)]
+    pub(super) fn has_far_routes(&self) -> bool {
+        self.far && self.routes.as_deref().is_some_and(|routes| !routes.is_near())
+    }
+
     /// Without filters but for these routes.
     pub(super) const fn new(routes: Option<Arc<Routes>>, generation: Arc<AtomicU64>) -> Self {
         Self { far: false, upper: None, routes, generation, octets: [0; 2] }

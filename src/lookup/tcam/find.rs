@@ -32,6 +32,24 @@ pub(super) fn lookup_batch<'a, V: Word>(
     }
 }
 
+/// Starts fetching the chunks of keys whose routes are far.
+#[inline(always)]
+pub(super) fn prefetch_deeper<'a>(engine: impl Fn(SliceId) -> Option<&'a Engine> + Copy, keys: &[TableKey]) {
+    let far = |key: &TableKey| engine(key.slice()).is_some_and(Engine::has_far_routes);
+    if keys.iter().any(|key| key.slice() != SliceId::SUBSTRATE && far(key)) {
+        prefetch_chunks(engine, keys);
+    }
+}
+
+#[inline(never)]
+fn prefetch_chunks<'a>(engine: impl Fn(SliceId) -> Option<&'a Engine> + Copy, keys: &[TableKey]) {
+    for key in keys {
+        if let Some(routes) = engine(key.slice()).and_then(|engine| engine.routes.as_deref()) {
+            routes.prefetch_deeper(key.bits());
+        }
+    }
+}
+
 /// Up to [`BATCH`] keys, not all of one slice. Lanes of a vector without a packet have keys of
 /// the substrate, which has no filters: they do not make the rest a mixture.
 #[inline(never)]

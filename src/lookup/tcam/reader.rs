@@ -58,6 +58,10 @@ macro_rules! is_a_table {
                 }
             }
             #[inline(always)]
+            fn prefetch_deeper(&self, keys: &[TableKey]) {
+                find::prefetch_deeper(|slice| self.engine(slice), keys);
+            }
+            #[inline(always)]
             fn lookup_batch(&self, keys: &[TableKey], found: &mut [Option<V>]) {
                 find::lookup_batch(|slice| self.engine(slice), keys, found);
             }

@@ -116,6 +116,14 @@ impl Routes {
         }
     }
 
+    #[inline(always)]
+    pub(super) fn prefetch_deeper(&self, key: u128) {
+        match &self.trie {
+            Trie::Narrow(trie) => trie.prefetch_deeper(self.short(key)),
+            Trie::Wide(trie) => trie.prefetch_deeper(self.address(key)),
+        }
+    }
+
     /// What is stored for each key: a word and 1.
     #[inline(always)]
     pub(super) fn lookup_batch<const N: usize>(
