@@ -54,6 +54,7 @@ pub fn ternary_table<T: TernaryUpdate<Value = EgressId>>(
             _ => keys.len(),
         };
         let mut found = vec![sentinel; len];
+        table.prefetch_deeper(keys);
         table.lookup_batch(keys, &mut found);
         for (at, found) in found.iter().enumerate() {
             match keys.get(at) {
