@@ -67,13 +67,13 @@ impl ForestRead {
         let place = isa.place(row, key);
         let rest = bits & bits.wrapping_sub(1);
         let unsure = isa.hide((u64::from(rest) | block.more() as u64) & row::is_gone(place));
-        if unsure != 0 { self.scan_rest_apart(isa, at, rest, key) } else { place }
+        if unsure != 0 { isa.scan_rest(self, at, rest, key) } else { place }
     }
 
     /// As [`scan_leaf`](Self::scan_leaf), of some candidates of its first block and of the
     /// blocks that follow.
     #[inline(always)]
-    fn scan_rest<I: Isa>(&self, isa: I, mut at: usize, mut bits: u32, key: &u128) -> u64 {
+    pub(super) fn scan_rest<I: Isa>(&self, isa: I, mut at: usize, mut bits: u32, key: &u128) -> u64 {
         while let Some(block) = self.block(at) {
             while bits != 0 {
                 let entry = bits.trailing_zeros() as usize / 2;
@@ -92,11 +92,6 @@ impl ForestRead {
             bits = self.block(at).map_or(0, |block| isa.candidates(block, key));
         }
         NONE
-    }
-
-    #[inline(never)]
-    fn scan_rest_apart<I: Isa>(&self, isa: I, at: usize, bits: u32, key: &u128) -> u64 {
-        self.scan_rest(isa, at, bits, key)
     }
 
     /// The leaf of a forest that has no other, and few blocks: a list.

@@ -30,6 +30,9 @@ pub(super) trait Isa: Copy {
     /// Gathers the bits of `word` under `mask` at the low end.
     fn gather(self, word: u64, mask: u64) -> usize;
 
+    /// [`ForestRead::scan_rest`], as a call.
+    fn scan_rest(self, forest: &ForestRead, at: usize, bits: u32, key: &u128) -> u64;
+
     /// The low word of a key, 0, or the high one, 1.
     fn word(self, key: &u128, side: usize) -> u64;
 
@@ -70,6 +73,10 @@ impl Isa for Portable {
             mask &= beyond;
         }
         bits as usize
+    }
+    #[inline(never)]
+    fn scan_rest(self, forest: &ForestRead, at: usize, bits: u32, key: &u128) -> u64 {
+        forest.scan_rest(self, at, bits, key)
     }
     #[inline(always)]
     fn word(self, key: &u128, side: usize) -> u64 {
@@ -264,6 +271,11 @@ mod x86 {
             unsafe { _pext_u64(word, mask) as usize }
         }
         #[inline(always)]
+        fn scan_rest(self, forest: &ForestRead, at: usize, bits: u32, key: &u128) -> u64 {
+            // SAFETY: `self` says that the machine has the features.
+            unsafe { scan_rest(self, forest, at, bits, key) }
+        }
+        #[inline(always)]
         fn word(self, key: &u128, side: usize) -> u64 {
             // SAFETY: one of the two words of a key, aligned to 8 at least.
             unsafe { (&raw const *key).cast::<u64>().add(side & 1).read() }
@@ -276,6 +288,12 @@ mod x86 {
             }
             bits
         }
+    }
+
+    #[inline(never)]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    fn scan_rest(isa: Avx2, forest: &ForestRead, at: usize, bits: u32, key: &u128) -> u64 {
+        forest.scan_rest(isa, at, bits, key)
     }
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
