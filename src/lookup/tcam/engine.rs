@@ -347,7 +347,7 @@ pub(super) fn build(
     let (mut engine, mut control) = (Engine::new(None, generation), Control::default());
     match shape {
         Shape::Layers(field) => {
-            let spare = (below.len() / 4).max(64);
+            let spare = (below.len() / 8).max(64);
             if let Some((routes, routes_control)) =
                 Routes::build(order.slice, field, below, spare, order.bound.saturating_sub(OWN_LINES))
             {

@@ -35,8 +35,12 @@ pub(super) fn lookup_batch<'a, V: Word>(
 /// Starts fetching the chunks of keys whose routes are far.
 #[inline(always)]
 pub(super) fn prefetch_deeper<'a>(engine: impl Fn(SliceId) -> Option<&'a Engine> + Copy, keys: &[TableKey]) {
-    let far = |key: &TableKey| engine(key.slice()).is_some_and(Engine::has_far_routes);
-    if keys.iter().any(|key| key.slice() != SliceId::SUBSTRATE && far(key)) {
+    // Keys of one slice mostly: it is looked at once.
+    let mut seen = SliceId::SUBSTRATE;
+    let mut far = |slice: SliceId| {
+        core::mem::replace(&mut seen, slice) != slice && engine(slice).is_some_and(Engine::has_far_routes)
+    };
+    if keys.iter().any(|key| far(key.slice())) {
         prefetch_chunks(engine, keys);
     }
 }
