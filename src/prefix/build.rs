@@ -18,6 +18,11 @@ use super::simd::Machine;
 use super::zone::Zone;
 use crate::epoch::Epochs;
 
+/// Whole ways down that the smallest table can replace while readers see the old ones.
+const SPARE_WAYS: usize = 4;
+/// Room to spare, in units and in words of lists, where nobody says how much.
+const UNSAID: (usize, usize) = (2048, 1024);
+
 type Halves<A> = (PrefixRead<A>, PrefixControl<A>);
 
 /// A table without prefixes.
@@ -113,9 +118,12 @@ fn build<A: Address>(
         None => control.needed(&read, sorted)?,
     };
     let (units, lists) = (units * room / 16, lists * room / 16);
-    // A prefix more is a chunk of the usual size and a longer list, or some small chunks.
+    // A prefix more is a chunk of the usual size and a longer list, or some small chunks; and
+    // while readers see what an update replaced, a few ways down stand twice.
     let chunks = form.spare * (1 + A::BITS as usize / 32);
-    let (more_units, more_lists) = (chunks + 2048, 2 * form.spare + 1024);
+    let ways = SPARE_WAYS * (A::BITS / STRIDE + 1) as usize;
+    let (least_units, least_lists) = if form.spare == 0 { UNSAID } else { (ways << MOST_ORDER, ways << 3) };
+    let (more_units, more_lists) = (chunks + least_units, 2 * form.spare + least_lists);
     let octets = (units + more_units) * 32 + (lists + more_lists) * 8;
     control.most_waiting = form.waiting.unwrap_or(octets / 16);
     let more_units = more_units + control.most_waiting / 32;

@@ -25,7 +25,7 @@ pub struct Form {
     pub skip: Option<u32>,
     /// Prefixes to reserve memory for, beyond those that the table is made of: 64 octets of
     /// chunks each for addresses of 32 bits, 160 for those of 128. What comes after as much
-    /// has gone needs no room to spare.
+    /// has gone needs no room to spare. 0 is for who cannot say: some 80 KB are reserved.
     pub spare: usize,
     /// Octets of removed memory that may wait for readers; by default a 16th of the whole.
     pub waiting: Option<usize>,
