@@ -21,6 +21,7 @@ const UNSAFE: &[&str] = &[
     "src/epoch/model.rs",
     "src/lookup/forest/arena.rs",
     "src/lookup/forest/simd.rs",
+    "src/lookup/forest/wide.rs",
     "src/prefix/simd.rs",
 ];
 

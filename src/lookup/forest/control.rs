@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::block::{self, WIDE, WORDS};
 use super::memory::{MOST_BLOCKS, Memory, Piece};
+use super::node::{self, MASK, SLOTS};
 use super::plan::Plan;
 use super::read::{EMPTY, ForestRead, Kind, TREES, kind, leaf_slot, node_lines, node_slot};
 use super::row::Row;
@@ -194,9 +195,14 @@ impl ForestControl {
             }
             Plan::Node { high, mask, children } => {
                 let at = self.memory.node(mask.count_ones()).ok_or(NoRoom)?;
-                read.set_word(at, *mask);
+                let [first, others] = node::numbers(*mask);
+                read.set_word(at, first);
+                read.set_word(at + MASK, *mask);
+                if others != 0 {
+                    read.set_word(at - 1, others);
+                }
                 let mut best = EMPTY - 1;
-                for (child, at) in children.iter().zip(at + 1..) {
+                for (child, at) in children.iter().zip(at + SLOTS..) {
                     let slot = self.encode(read, rules, child)?;
                     read.set_word(at, slot);
                     best = best.min(slot);
@@ -279,8 +285,8 @@ fn each_leaf(
             piece(Piece::Leaf { at: at as u32, blocks: blocks.count() as u32 });
         }
         Kind::Node { at, .. } => {
-            let bits = read.word(at).count_ones();
-            for child in at + 1..=at + (1 << bits) {
+            let bits = read.mask(at).count_ones();
+            for child in read.slots(at) {
                 each_leaf(read, read.word(child), above + node_lines(bits), leaf, piece);
             }
             piece(Piece::Node { at: at as u32, bits });
@@ -304,8 +310,7 @@ pub(super) fn gather(read: &ForestRead, slot: u64, limit: usize, to: &mut Vec<Ru
             to.extend(read.rows_of(slot).filter_map(|row| read.rows.get(row)?.rule()));
         }
         Kind::Node { at, .. } => {
-            let slots = at + 1..=at + (1 << read.word(at).count_ones());
-            return slots.into_iter().all(|at| gather(read, read.word(at), limit, to));
+            return read.slots(at).all(|at| gather(read, read.word(at), limit, to));
         }
     }
     to.len() <= limit

@@ -5,6 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::block::WORDS;
+use super::node;
 use super::plan::MOST_BITS;
 use super::read::NOTHING;
 use super::row::NOBODY;
@@ -120,18 +121,17 @@ impl Memory {
             return Some(at as usize);
         }
         let (next, end) = self.words;
-        let size = (1 << bits) + 1;
+        let size = node::size(bits);
         // A small node is within a line; the mask of a large one ends a line, so that its
         // slots fill lines.
-        let room = 8 - next % 8;
-        let at = next
-            + if size > 8 {
-                room - 1
-            } else if size > room {
-                room
-            } else {
-                0
-            };
+        let at = if size > 8 {
+            let at = next + node::before(bits);
+            at + (14 - at % 8) % 8
+        } else if size > 8 - next % 8 {
+            next.next_multiple_of(8)
+        } else {
+            next
+        };
         if at + size > end {
             return None;
         }
@@ -226,8 +226,9 @@ mod tests {
         let mut memory = Memory::new(64, 1);
         assert_eq!(
             (memory.node(2), memory.node(1), memory.node(1), memory.node(3)),
-            (Some(16), Some(21), Some(24), Some(31))
+            (Some(16), Some(24), Some(28), Some(38))
         );
-        assert_eq!((memory.leaf(1), memory.node(3)), (Some(40), None));
+        assert_eq!((memory.leaf(1), memory.node(3)), (Some(48), None));
+        assert_eq!(Memory::new(600, 1).node(9), Some(22));
     }
 }

@@ -13,9 +13,9 @@
 //! G. Voskuilen, T. N. Vijaykumar, SIGCOMM 2010) and HiCuts (P. Gupta, N. McKeown, Hot
 //! Interconnects 1999); signatures before filters as in tag arrays and in "Scalable packet
 //! classification" (F. Baboescu, G. Varghese, SIGCOMM 2001), where aggregated bits leave few
-//! candidates. Time: some ten lines and 250 instructions a key for rule sets of 10,000, at
-//! most what [`cost`](Forest::cost) says; updates copy leaves of 128 octets. Memory: 64
-//! octets a filter and 9 to 20 for each leaf that it is in, 80 to 120 in all. Use it for
+//! candidates. Time: some ten lines and 200 to 300 instructions a key for rule sets of 10,000,
+//! fewer with AVX-512, at most the lines that [`cost`](Forest::cost) says; updates copy leaves
+//! of 128 octets. Memory: 64 octets a filter and 9 to 20 for each leaf that it is in, 80 to 120 in all. Use it for
 //! filters of any form; some dozens are one leaf, a list that is scanned.
 //!
 //! ```
@@ -45,6 +45,7 @@ mod block;
 mod choose;
 mod control;
 mod memory;
+mod node;
 mod plan;
 mod read;
 mod row;
@@ -58,6 +59,8 @@ mod stress;
 mod tests;
 mod update;
 mod waves;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 pub(crate) use control::ForestControl;
 pub(crate) use read::ForestRead;
@@ -114,7 +117,14 @@ impl<V: Word> Forest<V> {
     pub fn build(
         slice: SliceId, filters: usize, bound: u32, all: impl IntoIterator<Item = (Rank, RangedFilter, V)>,
     ) -> Result<Self, TableErrorKind> {
-        let mut forest = Self::new(slice, filters, bound);
+        Self::build_on(Machine::detect(), slice, filters, bound, all)
+    }
+
+    fn build_on(
+        machine: Machine, slice: SliceId, filters: usize, bound: u32,
+        all: impl IntoIterator<Item = (Rank, RangedFilter, V)>,
+    ) -> Result<Self, TableErrorKind> {
+        let mut forest = Self::on(machine, slice, filters, bound);
         let rules = all.into_iter().map(|(rank, filter, value)| forest.rule(rank, &filter, value));
         let rules = control::in_precedence(rules.collect::<Result<_, _>>()?);
         if rules.len() > filters {
@@ -242,7 +252,7 @@ pub(crate) fn lookup_each<'a, V: Word>(
 ) {
     // All forests of a program are of one machine.
     match keys.iter().find_map(|&key| forest(key)) {
-        Some(any) => any.machine().lookup_batch(Each(forest), keys, found),
+        Some(any) => any.machine().lookup_each(Each(forest), keys, found),
         None => found.iter_mut().zip(keys).for_each(|(found, _)| *found = None),
     }
 }

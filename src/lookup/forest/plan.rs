@@ -45,7 +45,7 @@ impl Config {
         eject_root: 3.0,
         eject_deep: 6.0,
         copy: 0.1,
-        spread: 4,
+        spread: 5,
         list: 40,
     };
 }
@@ -79,7 +79,7 @@ impl Plan {
             Self::Leaf(list) => (list.len().div_ceil(WIDE) * WORDS + 7, list.len().div_ceil(WIDE)),
             Self::Node { children, .. } => {
                 let sizes = children.iter().map(Self::size);
-                let own = if children.len() < 8 { 2 * children.len() } else { children.len() + 8 };
+                let own = if children.len() < 8 { 8 } else { children.len() + 10 };
                 sizes.fold((own, 0), |sum, size| (sum.0 + size.0, sum.1.max(size.1)))
             }
         }

@@ -2,16 +2,18 @@
 //!
 //! A *slot* is a word: the best place below it (its upper 32 bits), its kind (2), and
 //! which word it leads to (30). It is all that a reader follows, so that one store of it
-//! publishes a new node or leaf. A *node* is a word, the mask of the bits it asks for, and a
+//! publishes a new node or leaf. A [*node*](super::node) says which bits it asks for, and has a
 //! slot for each of their values. A *leaf* is some [blocks](super::block) in a row, each
 //! with up to fifteen filters' signatures; the filters themselves are
 //! [rows](super::row).
 
+use core::ops::Range;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicU64, fence};
 
 use super::arena::Arena;
 use super::block::{self, Block};
+use super::node::{MASK, SLOTS};
 use super::row::{self, Row};
 use super::signature::Signature;
 use super::simd::{Isa, Machine};
@@ -160,6 +162,18 @@ impl ForestRead {
         }
     }
 
+    /// The mask of a node.
+    #[inline(always)]
+    pub(super) fn mask(&self, at: usize) -> u64 {
+        self.word(at + MASK)
+    }
+
+    /// The words of the slots of a node.
+    pub(super) fn slots(&self, at: usize) -> Range<usize> {
+        let first = at + SLOTS;
+        first..first + (1 << self.mask(at).count_ones())
+    }
+
     /// Publishes: what the word leads to was written before.
     pub(super) fn set_word(&self, at: usize, word: u64) {
         if let Some(place) = self.words.get(at) {
@@ -172,6 +186,12 @@ impl ForestRead {
         if let Some(place) = self.roots.get(tree) {
             place.store(slot, Release);
         }
+    }
+
+    /// Nodes and leaves.
+    #[inline(always)]
+    pub(super) fn words(&self) -> &[AtomicU64] {
+        &self.words
     }
 
     /// A block of a leaf.
@@ -203,15 +223,15 @@ impl ForestRead {
         let (at, words) = (payload(slot), &*self.words);
         let word = isa.word(key, side(slot));
         // Relaxed: the mask was written before the slot that led here.
-        let mask = words.get(at)?.load(Relaxed);
-        Some(words.get(at + 1 + isa.gather(word, mask))?.load(Acquire))
+        let mask = words.get(at + MASK)?.load(Relaxed);
+        Some(words.get(at + SLOTS + isa.gather(word, mask))?.load(Acquire))
     }
 
     /// The slot of the leaf of `key` in the tree below `slot`.
     pub(super) fn descend(&self, mut slot: u64, key: u128) -> u64 {
         while is_node(slot) {
             let (at, word) = (payload(slot), (key >> (64 * side(slot))) as u64);
-            slot = self.word(at + 1 + self.machine.gather(word, self.word(at)));
+            slot = self.word(at + SLOTS + self.machine.gather(word, self.mask(at)));
         }
         slot
     }

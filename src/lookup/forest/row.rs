@@ -9,6 +9,7 @@
 //! row, and a slot is stored with release after that. Place and value may change
 //! under readers, each by a single store.
 
+use core::mem::offset_of;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -43,10 +44,16 @@ pub(super) fn is_gone(place: u64) -> u64 {
     (place.wrapping_add(1).cast_signed() >> 63).cast_unsigned()
 }
 
+/// The bits of a place that are the number of its row.
+pub(super) const NUMBER: u64 = 0x7fff_ffff;
+
+/// Where a row has its value, in octets.
+pub(super) const VALUE: usize = offset_of!(Row, value);
+
 /// The number of the row that has a place.
 #[inline(always)]
 pub(super) fn number(place: u64) -> usize {
-    (place & 0x7fff_ffff) as usize
+    (place & NUMBER) as usize
 }
 
 impl Row {

@@ -184,7 +184,7 @@ impl ForestRead {
             }
             while is_node(slot) && slot <= limit(best) {
                 sum.nodes += 1;
-                sum.lines += node_lines(self.word(payload(slot)).count_ones());
+                sum.lines += node_lines(self.mask(payload(slot)).count_ones());
                 slot = self.step(Portable, slot, &key).unwrap_or(EMPTY);
             }
             if slot <= limit(best) && !is_node(slot) {

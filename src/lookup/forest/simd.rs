@@ -11,7 +11,9 @@ use super::block::{Block, WIDE};
 use super::read::ForestRead;
 use super::row::{GONE, Row};
 use super::search::List;
-use super::waves::{self, Source};
+use super::waves::{self, One, Source};
+#[cfg(target_arch = "x86_64")]
+use super::wide::{self, Wide};
 use crate::id::SliceId;
 use crate::key::TableKey;
 use crate::lookup::Word;
@@ -88,8 +90,8 @@ impl Isa for Portable {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Simd {
-    /// The best that the machine has: AVX2 and BMI2, or those of any machine. Without `std`,
-    /// the best that the program is compiled for.
+    /// The best that the machine has: AVX-512 for many keys of a slice, AVX2 and BMI2, or those
+    /// of any machine. Without `std`, the best that the program is compiled for.
     #[default]
     Detect,
     /// Those of any machine, whatever it has: to compare, or to have the same everywhere.
@@ -104,16 +106,33 @@ pub(crate) enum Machine {
     /// AVX2 and BMI2.
     #[cfg(target_arch = "x86_64")]
     Avx2(x86::Avx2),
+    /// AVX-512 for many keys; AVX2 and BMI2 for one.
+    #[cfg(target_arch = "x86_64")]
+    Wide(Wide),
 }
 
 impl Machine {
     /// The best there is.
     pub(crate) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if let Some(isa) = x86::Avx2::detect() {
+        if let Some(isa) = Wide::detect() {
+            return Self::Wide(isa);
+        } else if let Some(isa) = x86::Avx2::detect() {
             return Self::Avx2(isa);
         }
         Self::Portable
+    }
+
+    /// All that there are here.
+    #[cfg(test)]
+    pub(super) fn all() -> alloc::vec::Vec<Self> {
+        let mut all = alloc::vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            all.extend(x86::Avx2::detect().map(Self::Avx2));
+            all.extend(Wide::detect().map(Self::Wide));
+        }
+        all
     }
 
     /// What was asked for.
@@ -132,12 +151,26 @@ impl Machine {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: an `Avx2` says that the machine has the features.
             Self::Avx2(isa) => unsafe { x86::search(isa, forest, key) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as an `Avx2`, which it has.
+            Self::Wide(isa) => unsafe { x86::search(isa.narrow(), forest, key) },
         }
     }
 
-    /// Many keys, see [`waves::lookup_batch`].
+    /// Many keys in one forest, see [`waves::lookup_batch`].
     #[inline(always)]
-    pub(super) fn lookup_batch<'a, V: Word>(
+    pub(super) fn lookup_batch<V: Word>(self, one: One<'_>, keys: &[TableKey], found: &mut [Option<V>]) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Wide` says that the machine has the features.
+            Self::Wide(isa) => unsafe { wide::lookup_batch(isa, one, keys, found) },
+            _ => self.lookup_each(one, keys, found),
+        }
+    }
+
+    /// Many keys in any forests, see [`waves::lookup_batch`].
+    #[inline(always)]
+    pub(super) fn lookup_each<'a, V: Word>(
         self, source: impl Source<'a>, keys: &[TableKey], found: &mut [Option<V>],
     ) {
         match self {
@@ -145,6 +178,9 @@ impl Machine {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: an `Avx2` says that the machine has the features.
             Self::Avx2(isa) => unsafe { x86::lookup_batch(isa, source, keys, found) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as an `Avx2`, which it has.
+            Self::Wide(isa) => unsafe { x86::lookup_batch(isa.narrow(), source, keys, found) },
         }
     }
 
@@ -158,6 +194,9 @@ impl Machine {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: an `Avx2` says that the machine has the features.
             Self::Avx2(isa) => unsafe { x86::lookup_list(isa, forest, list, slice, keys, found) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as an `Avx2`, which it has.
+            Self::Wide(isa) => unsafe { x86::lookup_list(isa.narrow(), forest, list, slice, keys, found) },
         }
     }
 
@@ -174,6 +213,8 @@ impl Machine {
             Self::Portable => scan(Portable, block, rows, key),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(isa) => scan(isa, block, rows, key),
+            #[cfg(target_arch = "x86_64")]
+            Self::Wide(isa) => scan(isa.narrow(), block, rows, key),
         }
     }
 
@@ -184,12 +225,14 @@ impl Machine {
             Self::Portable => Portable.gather(word, mask),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(isa) => isa.gather(word, mask),
+            #[cfg(target_arch = "x86_64")]
+            Self::Wide(isa) => isa.narrow().gather(word, mask),
         }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-mod x86 {
+pub(super) mod x86 {
     use core::arch::x86_64::*;
 
     use super::{Block, ForestRead, Isa, List, Row, SliceId, Source, TableKey, WIDE, Word, waves};
@@ -199,7 +242,7 @@ mod x86 {
     pub(crate) struct Avx2(());
 
     impl Avx2 {
-        pub(super) fn detect() -> Option<Self> {
+        pub(in super::super) fn detect() -> Option<Self> {
             #[cfg(feature = "std")]
             let has = std::arch::is_x86_feature_detected!("avx2")
                 && std::arch::is_x86_feature_detected!("bmi1")

@@ -172,7 +172,7 @@ pub(super) fn check_books(forest: &Forest<u32>) {
 }
 
 fn machines() -> Vec<Machine> {
-    vec![Machine::Portable, Machine::detect()]
+    Machine::all()
 }
 
 proptest! {
@@ -207,14 +207,16 @@ proptest! {
     ) {
         let mut pool = Pool::new(seed, spots, ranks, ranges);
         let all: Vec<_> = (0..filters as u32).map(|value| { let (r, f) = pool.filter(); (r, f, value) }).collect();
-        let forest = Forest::build(SLICE, 10_000, 4000, all.iter().copied()).unwrap();
         let mut model = Model::new();
         for (rank, filter, value) in &all {
             model.insert(*rank, filter, *value);
         }
         let keys: Vec<_> = (0..200).map(|_| pool.key()).collect();
-        agree(&forest, &model, &keys);
-        check_books(&forest);
+        for machine in machines() {
+            let forest = Forest::build_on(machine, SLICE, 10_000, 4000, all.iter().copied()).unwrap();
+            agree(&forest, &model, &keys);
+            check_books(&forest);
+        }
     }
 }
 

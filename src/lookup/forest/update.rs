@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 
 use super::block::{Block, WIDE};
 use super::control::{ForestControl, NoRoom, deepest, distinct, gather};
+use super::node::SLOTS;
 use super::plan::{split, subsets};
 use super::read::{EMPTY, ForestRead, Kind, TREES, bound, kind, node_lines};
 use super::row::{Row, number};
@@ -148,11 +149,11 @@ impl Walk {
         self.nodes.push(step);
         let shift = if high { 64 } else { 0 };
         let (value, known) = ((cut.0 >> shift) as u64, (cut.1 >> shift) as u64);
-        let (mask, machine) = (read.word(at), read.machine());
+        let (mask, machine) = (read.mask(at), read.machine());
         let first = machine.gather(value & known, mask);
         let above = step.above + node_lines(mask.count_ones());
         subsets(machine.gather(!known & mask, mask)).all(|open| {
-            let at = At::Node(at + 1 + (first | open));
+            let at = At::Node(at + SLOTS + (first | open));
             self.visit(read, Step { at, slot: at.slot(read), parent, above }, cut, most)
         })
     }

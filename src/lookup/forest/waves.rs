@@ -12,7 +12,7 @@ use crate::key::TableKey;
 use crate::lookup::Word;
 
 /// Keys in flight.
-const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 
 /// Which forest a key is looked up in.
 pub(super) trait Source<'a>: Copy {
@@ -30,8 +30,8 @@ pub(super) trait Source<'a>: Copy {
 /// The forest of one slice: lanes need not remember it.
 #[derive(Clone, Copy)]
 pub(super) struct One<'a> {
-    forest: &'a ForestRead,
-    slice: SliceId,
+    pub(super) forest: &'a ForestRead,
+    pub(super) slice: SliceId,
     version: u64,
 }
 
@@ -137,12 +137,18 @@ pub(super) fn lookup_batch<'a, I: Isa, S: Source<'a>, V: Word>(
         {
             waves(isa, source, keys, found);
         } else {
-            let mut some = [TableKey::default(); BATCH];
-            some.iter_mut().zip(keys).for_each(|(to, key)| *to = *key);
             let count = keys.len().min(found.len());
-            waves(isa, source, &some, found.get_mut(..count).unwrap_or_default());
+            waves(isa, source, &padded(keys), found.get_mut(..count).unwrap_or_default());
         }
     }
+}
+
+/// So many keys, others behind them.
+#[inline(always)]
+pub(super) fn padded(keys: &[TableKey]) -> [TableKey; BATCH] {
+    let mut some = [TableKey::default(); BATCH];
+    some.iter_mut().zip(keys).for_each(|(to, key)| *to = *key);
+    some
 }
 
 /// Up to [`BATCH`] keys.
@@ -183,10 +189,19 @@ fn waves<'a, I: Isa, S: Source<'a>, V: Word>(
             *found = source.forest(seen).value(best).map(V::of);
         }
     } else {
-        for (found, &key) in found.iter_mut().zip(keys) {
-            let forest = source.of(key).map(|seen| source.forest(seen));
-            *found = forest.and_then(|forest| forest.lookup_again(key.bits())).map(V::of);
-        }
+        again(source, keys, found);
+    }
+}
+
+/// Up to [`BATCH`] keys, one by one, where updates fell into the search.
+#[cold]
+#[inline(never)]
+pub(super) fn again<'a, S: Source<'a>, V: Word>(
+    source: S, keys: &[TableKey; BATCH], found: &mut [Option<V>],
+) {
+    for (found, &key) in found.iter_mut().zip(keys) {
+        let forest = source.of(key).map(|seen| source.forest(seen));
+        *found = forest.and_then(|forest| forest.lookup_again(key.bits())).map(V::of);
     }
 }
 
