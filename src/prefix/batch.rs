@@ -10,7 +10,7 @@ use super::read::{PrefixRead, slot};
 use super::simd::Isa;
 
 /// Keys that are looked up together.
-const GROUP: usize = 2 * HALF;
+pub(super) const GROUP: usize = 2 * HALF;
 /// Keys that instructions take at once, where there are such.
 pub(super) const HALF: usize = 16;
 /// So many keys and fewer go on one by one.
@@ -39,41 +39,101 @@ impl<A: Address> PrefixRead<A> {
         }
     }
 
-    /// A pass over the keys for each level.
     #[inline(always)]
-    #[allow(clippy::indexing_slicing, reason = "below GROUP: see `bits`")]
     fn look_up_group<I: Isa>(
         &self, isa: I, keys: &[A; GROUP], len: usize, found: &mut [Option<NonZeroU32>; GROUP],
     ) {
         // Acquire: all of a change that is done is seen.
         let done = self.done.load(Acquire);
-        let base = self.inside.base();
-        let (mut high, mut index, mut slots) = ([0; GROUP], [0; GROUP], [0; GROUP]);
-        high.iter_mut().zip(keys).for_each(|(to, key)| *to = key.high());
-        // Two loops, since most tables have one zone and need not look for another.
-        let each = index.iter_mut().zip(&high);
-        if self.outside.is_none() {
-            each.for_each(|(to, high)| *to = (high >> ((64 - base) & 63)) as u32);
-        } else {
-            each.for_each(|(to, high)| *to = self.inside.index(*high) as u32);
+        let (mut next, mut below) = ([0; GROUP], u32::MAX);
+        if let Some(flat) = &self.flat {
+            let mut slots = [0; GROUP];
+            slots.iter_mut().zip(keys).for_each(|(to, key)| *to = first_bits(*key, flat.bits));
+            let covered;
+            (below, covered) = isa.decode(flat, &slots, &mut next);
+            // No change of short prefixes had begun that was not done at the start?
+            fence(Acquire);
+            if self.begun.load(Relaxed) != done {
+                self.look_again(keys, covered, &mut next);
+            }
+            if below == 0 {
+                found.iter_mut().zip(next).for_each(|(found, next)| *found = NonZeroU32::new(next));
+                return;
+            }
         }
-        let (mut next, mut best) = (fetch(isa, &self.inside.direct, &index), [0; GROUP]);
-        // The words of a chunk were written before its index was.
-        fence(Acquire);
-        let mut at = base;
+        let index = self.index_all(keys);
+        if below != 0 {
+            self.enter(isa, below, &index, &mut next);
+            // The words of a chunk were written before its index was.
+            fence(Acquire);
+            self.go_down(isa, keys, &mut next);
+        }
+        if next.iter().fold(false, |missed, next| missed | (*next == 0)) {
+            self.fall_back(isa, keys, &index, &mut next, len, done);
+        }
+        found.iter_mut().zip(next).for_each(|(found, next)| *found = NonZeroU32::new(next));
+    }
+
+    /// One by one, those that short prefixes cover or nothing does.
+    #[allow(clippy::indexing_slicing, reason = "below GROUP: see `bits`")]
+    #[inline(never)]
+    fn look_again(&self, keys: &[A; GROUP], some: u32, found: &mut [u32; GROUP]) {
+        for nth in bits(some) {
+            found[nth] = self.lookup_covering(keys[nth]).map_or(0, NonZeroU32::get);
+        }
+    }
+
+    /// Where keys stand in the direct table.
+    #[inline(always)]
+    fn index_all(&self, keys: &[A; GROUP]) -> [u32; GROUP] {
+        let mut index = [0; GROUP];
+        let each = index.iter_mut().zip(keys);
+        // A loop each, since most tables have one zone and need not look for another.
+        if self.outside.is_some() {
+            each.for_each(|(to, key)| *to = self.inside.index(key.high()) as u32);
+        } else {
+            let bits = self.inside.base();
+            each.for_each(|(to, key)| *to = first_bits(*key, bits));
+        }
+        index
+    }
+
+    /// Puts their entries of the direct table in the place of some keys.
+    #[inline(always)]
+    #[allow(clippy::indexing_slicing, reason = "below GROUP: see `bits`")]
+    fn enter<I: Isa>(&self, isa: I, some: u32, index: &[u32; GROUP], next: &mut [u32; GROUP]) {
+        if some == u32::MAX {
+            *next = fetch(isa, &self.inside.direct, index);
+        } else if some.count_ones() <= FEW {
+            for nth in bits(some) {
+                next[nth] = self.inside.entry(index[nth] as usize);
+            }
+        } else {
+            let entries = fetch(isa, &self.inside.direct, index);
+            let each = next.iter_mut().zip(&entries).zip(0..);
+            each.for_each(|((next, entry), nth)| *next = if some >> nth & 1 == 0 { *next } else { *entry });
+        }
+    }
+
+    /// Puts what stands for the keys at the end of their ways in the place of what is a chunk
+    /// of the first level: a pass over the keys for each level.
+    #[inline(always)]
+    #[allow(clippy::indexing_slicing, reason = "below GROUP: see `bits`")]
+    fn go_down<I: Isa>(&self, isa: I, keys: &[A; GROUP], next: &mut [u32; GROUP]) {
+        let (mut slots, mut best, mut at) = ([0; GROUP], [0; GROUP], self.inside.base());
         loop {
-            let on = chunks(&next);
+            let on = chunks(next);
             if at >= A::BITS || on.count_ones() <= FEW {
                 for nth in bits(on) {
                     next[nth] = self.descend(next[nth], best[nth], keys[nth], at);
                 }
                 break;
             }
-            let each = slots.iter_mut().zip(keys).zip(&high);
+            let each = slots.iter_mut().zip(keys);
             if at <= FIRST || A::BITS <= 64 {
-                each.for_each(|((to, _), high)| *to = (high << (at & 63) >> 58) as u32);
+                each.for_each(|(to, key)| *to = (key.high() << (at & 63) >> 58) as u32);
             } else {
-                each.for_each(|((to, key), _)| *to = slot(*key, at) as u32);
+                each.for_each(|(to, key)| *to = slot(*key, at) as u32);
             }
             let halves = next.as_chunks_mut().0.iter_mut().zip(best.as_chunks_mut().0);
             for ((next, best), slots) in halves.zip(slots.as_chunks().0) {
@@ -83,10 +143,6 @@ impl<A: Address> PrefixRead<A> {
         }
         let each = next.iter_mut().zip(&best);
         each.for_each(|(next, best)| *next = if *next == 0 { *best } else { *next });
-        if next.iter().fold(false, |missed, next| missed | (*next == 0)) {
-            self.fall_back(isa, keys, &index, &mut next, len, done);
-        }
-        found.iter_mut().zip(next).for_each(|(found, next)| *found = NonZeroU32::new(next));
     }
 
     /// Answers for the keys that found nothing at the end of their way: `index` is where they
@@ -122,10 +178,15 @@ impl<A: Address> PrefixRead<A> {
         if self.begun.load(Relaxed) != done {
             deep = missed;
         }
-        for nth in bits(deep) {
-            found[nth] = self.lookup_covering(keys[nth]).map_or(0, NonZeroU32::get);
-        }
+        self.look_again(keys, deep, found);
     }
+}
+
+/// So many of the top bits of a key, at most 32.
+#[inline(always)]
+fn first_bits<A: Address>(key: A, count: u32) -> u32 {
+    // Narrow keys stay narrow: twice as many are in a register.
+    if A::BITS == 32 { key.top(count) as u32 } else { (key.high() >> ((64 - count) & 63)) as u32 }
 }
 
 /// A bit for each that is a chunk.
@@ -227,6 +288,9 @@ mod tests {
             tried::<u32>(form(skip, bits), 12, |bits| (bits >> 32) as u32);
             tried::<u64>(form(skip, bits), 12, |bits| bits);
             tried::<u128>(form(skip, bits), 12, |bits| u128::from(bits) << 64 | u128::from(bits) << 7);
+            let flat = Form { flat: Some(true), skip: Some(0), ..form(skip, bits) };
+            tried::<u32>(flat, 12, |bits| (bits >> 32) as u32);
+            tried::<u128>(flat, 12, |bits| u128::from(bits) << 64 | u128::from(bits) << 7);
         }
     }
 }

@@ -3,14 +3,16 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::address::{Address, Prefix};
 use super::arena::{MOST_PLACES, Space, zeroed};
 use super::block::MOST_ORDER;
 use super::change::Change;
 use super::chunk::{Chunk, LIST_ORDER, STRIDE};
+use super::codes::Codes;
 use super::control::PrefixControl;
+use super::flat::Flat;
 use super::form::{Entry, Form, InsertError, LEVELS, MOST_VALUE, UpdateError, least_lines, levels};
 use super::own::Own;
 use super::read::PrefixRead;
@@ -68,7 +70,10 @@ pub(super) fn load<A: Address>(mut sorted: Vec<Entry<A>>, form: Form) -> Halves<
     loop {
         match build(&sorted, form, skip, bits, known, room) {
             None => room += room / 4,
-            Some((read, control, true)) => return (read, control),
+            Some((mut read, mut control, true)) => {
+                control.flatten(&mut read, &sorted);
+                return (read, control);
+            }
             Some((_, control, false)) => {
                 (room, known) = (16, Some((control.units.used(), control.lists.used())));
             }
@@ -91,6 +96,7 @@ fn build<A: Address>(
         inside: Zone::new(top, skip, bits),
         outside: (skip > 0).then(|| Zone::new(A::default(), 0, 8)),
         top,
+        flat: None,
         lines: zeroed(0),
         heads: zeroed(0),
         own: zeroed(0),
@@ -109,6 +115,7 @@ fn build<A: Address>(
         most_waiting: 0,
         deferred: VecDeque::new(),
         change: Change::default(),
+        codes: None,
         copied: 0,
         lines_at: 0,
         of: PhantomData,
@@ -157,10 +164,25 @@ impl<A: Address> PrefixControl<A> {
         for (index, longer) in groups(read, sorted) {
             let chunk = self.build_chunk(read, &longer, 0, base, read.inside.entry(index))?;
             self.change.entries.push((index, chunk));
-            self.commit(&read.inside, &mut epochs);
+            self.commit(read, &read.inside, &mut epochs);
             self.len += longer.len();
         }
         Some(())
+    }
+
+    /// Puts codes for the first two levels above them, where that is worth its memory.
+    fn flatten(&mut self, read: &mut PrefixRead<A>, sorted: &[Entry<A>]) {
+        if read.outside.is_some() {
+            return;
+        }
+        let Some(enough) = self.form.codes(read.inside.bits, sorted) else { return };
+        let (flat, mut codes) = (Flat::new(&read.inside), Codes::new());
+        if codes.fill(&flat, read, sorted, enough).is_some() {
+            for (cell, value) in read.inside.short_values.iter().enumerate() {
+                flat.store_short(cell, value.load(Relaxed) as u32);
+            }
+            (read.flat, self.codes) = (Some(flat), Some(codes));
+        }
     }
 
     /// The units and the places of lists that the prefixes need, from a sample of them, which

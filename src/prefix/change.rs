@@ -93,10 +93,14 @@ impl<A: Address> PrefixControl<A> {
     }
 
     /// Publishes what was made: from here on lookups see it.
-    pub(super) fn commit(&mut self, zone: &Zone, epochs: &mut Epochs) {
+    pub(super) fn commit(&mut self, read: &PrefixRead<A>, zone: &Zone, epochs: &mut Epochs) {
         for (index, entry) in self.change.entries.drain(..) {
             if let Some(direct) = zone.direct.get(index) {
                 direct.store(entry, Release);
+            }
+            // Of a table with one zone.
+            if let (Some(flat), Some(codes)) = (&read.flat, &mut self.codes) {
+                codes.store(flat, &read.lines, index, entry, epochs);
             }
         }
         self.change.made.clear();

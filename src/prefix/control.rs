@@ -9,6 +9,8 @@ use super::address::{Address, Prefix};
 use super::arena::{Block, Space};
 use super::build::load;
 use super::change::{Change, Piece};
+use super::codes::Codes;
+use super::flat::{self, Flat};
 use super::form::{Form, InsertError, LEVELS, MOST_BITS, MOST_VALUE, UpdateError};
 use super::form::{least_lines, levels, lines};
 use super::read::PrefixRead;
@@ -38,6 +40,8 @@ pub struct PrefixControl<A> {
     pub(super) most_waiting: usize,
     pub(super) deferred: VecDeque<(Epoch, Piece)>,
     pub(super) change: Change,
+    /// Those of its read side's flat table, if that has one.
+    pub(super) codes: Option<Codes>,
     pub(super) copied: u64,
     /// Where the lines of its read side are.
     pub(super) lines_at: usize,
@@ -117,8 +121,7 @@ impl<A: Address> PrefixControl<A> {
         if needed > bound {
             return Err(InsertError::Cost { needed, bound });
         }
-        let (zone, zones) = (read.zone_of(prefix), if read.outside.is_some() { 2 } else { 1 });
-        if lines(levels(prefix.len(), zone.base()), zones) > bound {
+        if lines(levels(prefix.len(), read.zone_of(prefix).base()), read.firsts()) > bound {
             return Err(UpdateError::RebuildDue.into());
         }
         Ok(())
@@ -202,7 +205,7 @@ impl<A: Address> PrefixControl<A> {
         if let Some(own) = zone.own.get(position) {
             own.store(value, Relaxed);
         }
-        self.commit(zone, epochs);
+        self.commit(read, zone, epochs);
         Ok(())
     }
 
@@ -221,10 +224,9 @@ impl<A: Address> PrefixControl<A> {
         let mut form = self.form;
         let more = if self.len < self.built + form.spare / 2 { 2 * form.spare } else { form.spare };
         form.spare = more.min(self.len.max(ANY_UPDATE)).max(self.len / 4 + 256);
-        let zones = if read.outside.is_some() { 2 } else { 1 };
-        let needed = lines(levels(prefix.len(), read.zone_of(prefix).base()), zones);
+        let needed = lines(levels(prefix.len(), read.zone_of(prefix).base()), read.firsts());
         if needed > form.bound {
-            (form.skip, form.direct_bits) = (Some(0), Some(MOST_BITS));
+            (form.skip, form.direct_bits, form.flat) = (Some(0), Some(MOST_BITS), Some(false));
         }
         form
     }
@@ -232,7 +234,7 @@ impl<A: Address> PrefixControl<A> {
     /// The most cache lines that a lookup touches now.
     pub fn cost(&self, read: &PrefixRead<A>) -> u32 {
         let levels = self.levels.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
-        lines(levels as u32, if read.outside.is_some() { 2 } else { 1 })
+        lines(levels as u32, read.firsts())
     }
 
     /// Prefixes in the table.
@@ -265,6 +267,8 @@ impl<A: Address> PrefixControl<A> {
     pub fn octets(&self, read: &PrefixRead<A>) -> Octets {
         let zones = || core::iter::once(&read.inside).chain(&read.outside).map(Zone::octets);
         let direct: usize = zones().map(|(lookups, _)| lookups).sum();
+        let direct = direct + read.flat.as_ref().map_or(0, Flat::octets);
+        let codes = self.codes.as_ref().map_or(0, Codes::octets);
         let own: usize = zones().map(|(_, updates)| updates).sum();
         let lists = self.units.octets()
             + self.lists.octets()
@@ -272,13 +276,18 @@ impl<A: Address> PrefixControl<A> {
         let blocks = (read.lines.len() + read.own.len()) * 64 + read.heads.len() * 4;
         Octets {
             read: direct + self.units.used() * 32,
-            total: direct + own + lists + blocks + size_of::<(PrefixRead<A>, Self)>(),
+            total: direct + own + codes + lists + blocks + size_of::<(PrefixRead<A>, Self)>(),
             waiting: self.waiting,
         }
     }
 }
 
 impl<A: Address> PrefixRead<A> {
+    /// Lines that a key touches at most before it comes to a chunk.
+    fn firsts(&self) -> u32 {
+        1 + u32::from(self.outside.is_some()) + if self.flat.is_some() { flat::LINES } else { 0 }
+    }
+
     /// The zone in which a prefix stands.
     pub(super) fn zone_of(&self, prefix: Prefix<A>) -> &Zone {
         let skip = self.inside.skip;
@@ -293,17 +302,21 @@ impl<A: Address> PrefixRead<A> {
 ///
 /// A key has one cell, which one store changes.
 fn set_short<A>(read: &PrefixRead<A>, zone: &Zone, position: usize, value: u32) {
-    fn paint(zone: &Zone, position: usize, value: u32) {
+    fn paint(zone: &Zone, flat: Option<&Flat>, position: usize, value: u32) {
         if position >> zone.short != 0 {
-            if let Some(cell) = zone.short_values.get(position ^ 1 << zone.short) {
+            let at = position ^ 1 << zone.short;
+            if let Some(cell) = zone.short_values.get(at) {
                 let number = (cell.load(Relaxed) >> 32).wrapping_add(1);
                 cell.store(number << 32 | u64::from(value), Release);
+            }
+            if let Some(flat) = flat {
+                flat.store_short(at, value);
             }
             return;
         }
         for longer in [2 * position, 2 * position + 1] {
             if zone.own(longer) == 0 {
-                paint(zone, longer, value);
+                paint(zone, flat, longer, value);
             }
         }
     }
@@ -312,6 +325,6 @@ fn set_short<A>(read: &PrefixRead<A>, zone: &Zone, position: usize, value: u32) 
     if let Some(own) = zone.own.get(position) {
         own.store(value, Relaxed);
     }
-    paint(zone, position, zone.covering(position, None));
+    paint(zone, read.flat.as_ref(), position, zone.covering(position, None));
     read.done.fetch_add(1, Release);
 }

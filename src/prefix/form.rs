@@ -2,6 +2,7 @@
 
 use super::address::{Address, Prefix};
 use super::chunk::STRIDE;
+use super::flat;
 
 /// Values are 1 to 2^31 - 1. They take two octets a run where those of 64 neighbours are
 /// within 2^16 of each other, else four.
@@ -9,6 +10,9 @@ pub const MOST_VALUE: u32 = u32::MAX >> 1;
 
 /// The most bits that a direct table stands for: 4 MiB for lookups, 8 for updates.
 pub(super) const MOST_BITS: u32 = 20;
+
+/// The most octets of codes a prefix that a table takes without being told to.
+const MOST_FLAT: usize = 32;
 
 /// The most levels of chunks: 128 bits, 6 at a time.
 pub(super) const LEVELS: usize = 22;
@@ -23,6 +27,11 @@ pub struct Form {
     /// Top bits of an address that prefixes have in common; 0 to 40. Prefixes without
     /// them are slower to look up.
     pub skip: Option<u32>,
+    /// Whether most lookups shall find their answer in one line: 64 octets for each entry of
+    /// the direct table. It is for prefixes of up to six bits more than the direct table's, of
+    /// which most have one of 254 values, where `skip` is 0. Left out, it follows from the
+    /// prefixes, and from `direct_bits`: who says those gets no more than they say.
+    pub flat: Option<bool>,
     /// Prefixes to reserve memory for, beyond those that the table is made of: 64 octets of
     /// chunks each for addresses of 32 bits, 160 for those of 128. What comes after as much
     /// has gone needs no room to spare. 0 is for who cannot say: some 80 KB are reserved.
@@ -38,7 +47,15 @@ pub struct Form {
 
 impl Default for Form {
     fn default() -> Self {
-        Self { direct_bits: None, skip: None, spare: 0, waiting: None, most: usize::MAX, bound: u32::MAX }
+        Self {
+            direct_bits: None,
+            skip: None,
+            flat: None,
+            spare: 0,
+            waiting: None,
+            most: usize::MAX,
+            bound: u32::MAX,
+        }
     }
 }
 
@@ -85,10 +102,10 @@ pub enum UpdateError {
 }
 
 /// Cache lines that a lookup touches at most where there are so many levels of chunks: the
-/// direct entry, a line of each chunk, and the cell of the short prefixes; one more for an
-/// entry of the other zone.
-pub(super) fn lines(levels: u32, zones: u32) -> u32 {
-    1 + zones + levels
+/// `firsts` before them, a line of each chunk, and the cell of the short prefixes. The first
+/// are the direct entry, one more where there is another zone, and those of the codes.
+pub(super) fn lines(levels: u32, firsts: u32) -> u32 {
+    1 + firsts + levels
 }
 
 /// Levels of chunks for a prefix of `len` bits where `base` bits stand above them.
@@ -141,5 +158,18 @@ impl Form {
         let chosen = self.direct_bits.or(best).unwrap_or(8).clamp(2, MOST_BITS);
         let within = |bits: &u32| lines(levels(longest, skip + bits), zones) <= self.bound;
         (chosen..=MOST_BITS).find(within).unwrap_or(MOST_BITS).min(end)
+    }
+
+    /// How many prefixes must have codes for the first two levels of a table to stand in one;
+    /// `None` if they must not.
+    pub(super) fn codes<A: Address>(&self, bits: u32, sorted: &[Entry<A>]) -> Option<usize> {
+        let longest = sorted.iter().map(|entry| entry.0.len()).max().unwrap_or(0);
+        let within = lines(levels(longest, bits), 1 + flat::LINES) <= self.bound;
+        let worth = self.direct_bits.is_none() && 64 << bits <= MOST_FLAT * sorted.len();
+        match self.flat {
+            _ if !within => None,
+            Some(flat) => flat.then_some(0),
+            None => worth.then_some(sorted.len() - sorted.len() / 8),
+        }
     }
 }

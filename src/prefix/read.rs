@@ -8,13 +8,14 @@
 
 use alloc::boxed::Box;
 use core::num::NonZeroU32;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::*, fence};
 
 use super::PrefixTable;
 use super::address::{Address, window};
 use super::arena::Line;
 use super::block::{self, unit, walk};
 use super::chunk::{CHILD, Chunk, STRIDE};
+use super::flat::{BELOW, Flat, NOTHING};
 use super::simd::Machine;
 use super::zone::Zone;
 use crate::arch::{prefetch, prefetch_line};
@@ -31,6 +32,8 @@ pub struct PrefixRead<A> {
     /// All other keys.
     pub(super) outside: Option<Zone>,
     pub(super) top: A,
+    /// The first levels of the zone inside in one, for large tables; there is no other zone then.
+    pub(super) flat: Option<Flat>,
     /// The chunks.
     pub(super) lines: Box<[Line]>,
     /// A [`Head`] for each unit at which a chunk begins; lookups do not touch them.
@@ -66,7 +69,22 @@ impl Head {
 impl<A: Address> PrefixTable<A> for PrefixRead<A> {
     #[inline(always)]
     fn lookup(&self, address: A) -> Option<NonZeroU32> {
-        let mut found = self.inside.entry(self.inside.index(address.high()));
+        let mut found = match &self.flat {
+            None => self.inside.entry(self.inside.index(address.high())),
+            Some(flat) => {
+                // Acquire: all of a change that is done is seen.
+                let done = self.done.load(Acquire);
+                let found = flat.value(address.top(flat.bits));
+                fence(Acquire);
+                // As in batches: no branch for those that short prefixes cover.
+                if self.begun.load(Relaxed) != done {
+                    return self.lookup_covering(address);
+                } else if found & CHILD == 0 {
+                    return NonZeroU32::new(found);
+                }
+                self.inside.entry(self.inside.index(address.high()))
+            }
+        };
         if found & CHILD != 0 {
             found = self.machine.descend(self, found, address);
         }
@@ -78,13 +96,18 @@ impl<A: Address> PrefixTable<A> for PrefixRead<A> {
 
     #[inline(always)]
     fn prefetch(&self, address: A) {
-        if let Some(entry) = self.inside.direct.get(self.inside.index(address.high())) {
+        if let Some(flat) = &self.flat {
+            prefetch_line(&flat.lines, flat.line(address.top(flat.bits)), 0);
+        } else if let Some(entry) = self.inside.direct.get(self.inside.index(address.high())) {
             prefetch(entry);
         }
     }
 
     #[inline(always)]
     fn prefetch_deeper(&self, address: A) {
+        if self.flat.is_some() {
+            return;
+        }
         let entry = self.inside.direct.get(self.inside.index(address.high()));
         let entry = entry.map_or(0, |entry| entry.load(Relaxed));
         // Any line if there is no chunk: no branch, as nobody could guess it.
@@ -119,6 +142,18 @@ impl<A: Address> PrefixRead<A> {
         if entry == 0 { best } else { entry }
     }
 
+    /// Where the way of a key in a zone begins: its entry of the direct table, or what its code
+    /// says in the place of that.
+    fn first(&self, zone: &Zone, key: A, index: usize) -> u32 {
+        let flat = self.flat.as_ref().map(|flat| (flat, flat.code(key.top(flat.bits))));
+        fence(Acquire);
+        match flat {
+            None | Some((_, BELOW)) => zone.entry(index),
+            Some((_, NOTHING)) => 0,
+            Some((flat, code)) => flat.meaning(code, 0),
+        }
+    }
+
     pub(super) fn head(&self, entry: u32) -> Head {
         Head(self.heads.get(unit(entry)).map_or(0, |head| head.load(Relaxed)))
     }
@@ -142,7 +177,8 @@ impl<A: Address> PrefixRead<A> {
         let index = zone.index(key.high());
         let mut short = zone.short_value(index);
         loop {
-            let found = self.descend(zone.entry(index), 0, key, zone.base());
+            let first = self.first(zone, key, index);
+            let found = self.descend(first, 0, key, zone.base());
             if found != 0 {
                 return NonZeroU32::new(found);
             }

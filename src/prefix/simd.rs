@@ -8,12 +8,13 @@
 #![allow(unsafe_code)]
 
 use core::num::NonZeroU32;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*, fence};
 
 use super::address::Address;
 use super::arena::Line;
-use super::batch::{HALF, Half};
+use super::batch::{GROUP, HALF, Half};
 use super::block::{line, walk};
+use super::flat::{BELOW, Flat, NOTHING};
 use super::read::PrefixRead;
 use crate::arch::prefetch_line;
 
@@ -26,6 +27,10 @@ pub(super) trait Isa: Copy {
 
     /// The entries at `index`; of what is beyond the end the last. Relaxed loads.
     fn fetch(self, entries: &[AtomicU32], index: &Half) -> Half;
+
+    /// What the codes of slots stand for; for which of them that is a chunk, and for which what
+    /// their short cells have. A slot beyond the end is one of the last line.
+    fn decode(self, flat: &Flat, slots: &[u32; GROUP], found: &mut [u32; GROUP]) -> (u32, u32);
 
     /// Puts the low half of the cell at `index`, if there is one, in the place of what is 0
     /// among `found`. Acquire loads.
@@ -63,6 +68,17 @@ impl Isa for Portable {
     fn fetch(self, entries: &[AtomicU32], index: &Half) -> Half {
         let Some(last) = entries.len().checked_sub(1) else { return [0; HALF] };
         index.map(|at| entries.get(last.min(at as usize)).map_or(0, |entry| entry.load(Relaxed)))
+    }
+    #[inline(always)]
+    fn decode(self, flat: &Flat, slots: &[u32; GROUP], found: &mut [u32; GROUP]) -> (u32, u32) {
+        let codes = slots.map(|slot| flat.code(slot as usize));
+        // The values were written before the codes were.
+        fence(Acquire);
+        let each = found.iter_mut().zip(&codes).zip(slots);
+        each.for_each(|((found, code), slot)| *found = flat.meaning(*code, *slot as usize));
+        codes.iter().zip(0..).fold((0, 0), |(below, covered), (code, nth)| {
+            (below | u32::from(*code == BELOW) << nth, covered | u32::from(*code == NOTHING) << nth)
+        })
     }
     #[inline(always)]
     fn fetch_missing(self, cells: &[AtomicU64], index: &Half, found: &mut Half) {
@@ -149,7 +165,8 @@ mod x86 {
     use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, fence};
 
     use super::super::block::{LINES, NARROW, UNIT};
-    use super::{Address, Half, Isa, Line, Portable, PrefixRead};
+    use super::super::flat::{BELOW, CODES, Flat, NOTHING, WORDS};
+    use super::{Address, GROUP, Half, Isa, Line, Portable, PrefixRead};
 
     macro_rules! has {
         ($($feature:tt)*) => {{
@@ -210,6 +227,11 @@ mod x86 {
         fn fetch(self, entries: &[AtomicU32], index: &Half) -> Half {
             // SAFETY: `self` says that the machine has the features.
             unsafe { fetch(entries, index) }
+        }
+        #[inline(always)]
+        fn decode(self, flat: &Flat, slots: &[u32; GROUP], found: &mut [u32; GROUP]) -> (u32, u32) {
+            // SAFETY: `self` says that the machine has the features.
+            unsafe { decode(flat, slots, found) }
         }
         #[inline(always)]
         fn fetch_missing(self, cells: &[AtomicU64], index: &Half, found: &mut Half) {
@@ -292,6 +314,48 @@ mod x86 {
             }
         }
         found
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    fn decode(flat: &Flat, slots: &[u32; GROUP], found: &mut [u32; GROUP]) -> (u32, u32) {
+        const { assert!(CODES == 1 << 8 && BELOW == 0) };
+        let (Some(last_code), Some(last_value)) = (last(flat.lines.len() * WORDS), last(flat.values.len()))
+        else {
+            return (0, 0);
+        };
+        let all = |number: u32| _mm512_set1_epi32(number.cast_signed());
+        let cell = _mm_cvtsi32_si128(flat.down.cast_signed());
+        let words = |slots: &Half| {
+            // SAFETY: a `Half` is 64 octets that may be read. The words stand at the last one of
+            // the last line at most.
+            unsafe {
+                let slots = _mm512_loadu_si512(slots.as_ptr().cast());
+                let at = _mm512_min_epu32(_mm512_srli_epi32::<2>(slots), last_code);
+                (slots, gather(flat.lines.as_ptr().cast(), at, 0xffff))
+            }
+        };
+        let ([first, second], _) = slots.as_chunks() else { return (0, 0) };
+        let (first, second) = (words(first), words(second));
+        // The values were written before the codes were.
+        fence(Acquire);
+        let values = |(slots, words): (__m512i, __m512i), found: &mut Half| {
+            let down = _mm512_slli_epi32::<3>(_mm512_and_si512(slots, all(3)));
+            let codes = _mm512_and_si512(_mm512_srlv_epi32(words, down), all(0xff));
+            let covered = _mm512_cmpeq_epi32_mask(codes, all(NOTHING.into()));
+            let cells = _mm512_add_epi32(_mm512_srl_epi32(slots, cell), all(CODES as u32));
+            let at = _mm512_min_epu32(_mm512_mask_mov_epi32(codes, covered, cells), last_value);
+            // SAFETY: a `Half` is 64 octets that may be written. The elements stand at the last
+            // value at most.
+            unsafe {
+                let values = gather(flat.values.as_ptr().cast(), at, 0xffff);
+                _mm512_storeu_si512(found.as_mut_ptr().cast(), values);
+            }
+            (u32::from(_mm512_testn_epi32_mask(codes, codes)), u32::from(covered))
+        };
+        let ([low, high], _) = found.as_chunks_mut() else { return (0, 0) };
+        let (low, high) = (values(first, low), values(second, high));
+        (low.0 | high.0 << 16, low.1 | high.1 << 16)
     }
 
     #[inline]
@@ -386,6 +450,7 @@ mod tests {
     use super::super::arena::zeroed;
     use super::super::block::Encoded;
     use super::super::chunk::CHILD;
+    use super::super::zone::Zone;
     use super::*;
 
     fn pass(machine: Machine, memory: &[Line], slots: &Half, mut next: Half) -> (Half, Half) {
@@ -437,6 +502,48 @@ mod tests {
                 assert_eq!(pass(machine, &[], &slots, [5; HALF]).0, [5; HALF]);
             }
         }
+    }
+
+    /// Codes of all slots, and of some beyond the end.
+    #[test]
+    fn all_machines_decode_the_same() {
+        let flat = Flat::new(&Zone::new(0u32, 0, 7));
+        for (nth, value) in flat.values.iter().enumerate().skip(1) {
+            value.store(3 * nth as u32, Relaxed);
+        }
+        for (nth, word) in flat.lines.iter().flat_map(|line| &line.0).enumerate() {
+            word.store((nth as u32).wrapping_mul(0x9e37_79b1) & [u32::MAX, 0x0101_0303][nth % 2], Relaxed);
+        }
+        let mut seen = [0; 2];
+        for round in 0..300u32 {
+            let slots =
+                core::array::from_fn(|nth| [(round * 29 + nth as u32) % (64 << 7), u32::MAX][nth / 31]);
+            let mut expected = [0; GROUP];
+            let masks = Portable.decode(&flat, &slots, &mut expected);
+            for (nth, slot) in slots.iter().enumerate() {
+                let code = flat.code(*slot as usize);
+                assert_eq!(expected[nth], flat.meaning(code, *slot as usize));
+                assert_eq!(masks.0 >> nth & 1 == 1, code == BELOW);
+                assert_eq!(masks.1 >> nth & 1 == 1, code == NOTHING);
+            }
+            seen = [seen[0] + masks.0.count_ones(), seen[1] + masks.1.count_ones()];
+            for machine in Machine::all() {
+                let mut found = [0; GROUP];
+                let bits = match machine {
+                    #[cfg(target_arch = "x86_64")]
+                    Machine::Wide(isa) => isa.decode(&flat, &slots, &mut found),
+                    _ => Portable.decode(&flat, &slots, &mut found),
+                };
+                // Beyond the end any code of the last line will do.
+                let known = |(below, covered): (u32, u32)| (below << 1, covered << 1);
+                assert_eq!(
+                    (known(bits), &found[..31]),
+                    (known(masks), &expected[..31]),
+                    "{machine:?}, {round}"
+                );
+            }
+        }
+        assert!(seen.iter().all(|count| *count > 100), "{seen:?}");
     }
 
     /// Entries and cells within the memory and beyond its end.

@@ -19,7 +19,7 @@ impl<A: Address> PrefixControl<A> {
         let done = self.make_path(read, zone, prefix, value);
         match done {
             Some(old) => {
-                self.commit(zone, epochs);
+                self.commit(read, zone, epochs);
                 Ok(old)
             }
             None => {

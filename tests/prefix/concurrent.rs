@@ -88,7 +88,52 @@ fn a_covered_key_is_never_without_v4() {
     let pairs =
         [(0, 24), (8, 16), (9, 10), (12, 20), (18, 24), (20, 24), (22, 32), (24, 25), (17, 18), (1, 9)];
     let form = Form { direct_bits: Some(18), spare: 1000, waiting: Some(1 << 16), ..Form::default() };
-    never_without::<u32>(&pairs, form, |x| ((x >> 24) as u32).wrapping_mul(0x9e37_79b9));
+    for flat in [false, true] {
+        let form = Form { flat: Some(flat), ..form };
+        never_without::<u32>(&pairs, form, |x| ((x >> 24) as u32).wrapping_mul(0x9e37_79b9));
+    }
+}
+
+/// Two keys with more values than there are codes, one even and one odd: a code that stood for
+/// a value of the one is given to one of the other only once no reader looks at it.
+#[test]
+fn a_key_never_has_the_value_of_another() {
+    let form = Form { direct_bits: Some(8), flat: Some(true), spare: 1000, ..Form::default() };
+    let (read, mut control) = PrefixTrie::<u32>::new(form).into_halves();
+    let mut epochs = Epochs::new(1);
+    let mut reader = epochs.reader().unwrap();
+    let stop = AtomicBool::new(false);
+    let keys = [0x0a00_0000, 0x0b00_0000];
+    let mut update = |value: u32| {
+        let key = keys[value as usize % 2] + ((value / 2 % 16) << 20);
+        let prefix = Prefix::new(key, 12).unwrap();
+        while control.insert(&read, &mut epochs, prefix, value).is_err() {
+            std::thread::yield_now();
+        }
+    };
+    (1000..1032).for_each(&mut update);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Relaxed) {
+                let many: [u32; 32] = std::array::from_fn(|n| keys[n % 2] + ((n as u32 / 2) << 20));
+                let mut found = [None; 32];
+                read.lookup_batch(&many, &mut found);
+                for (n, (key, found)) in many.iter().zip(found).enumerate() {
+                    let alone = read.lookup(*key);
+                    assert!(found.is_some_and(|value| value.get() as usize % 2 == n % 2), "{found:?}");
+                    assert!(alone.is_some_and(|value| value.get() as usize % 2 == n % 2), "{alone:?}");
+                }
+                reader.quiescent();
+            }
+        });
+        let end = Instant::now() + Duration::from_millis(1000);
+        let mut value = 1000;
+        while Instant::now() < end {
+            (value..value + 1000).for_each(&mut update);
+            value = if value < 1 << 20 { value + 1000 } else { 1000 };
+        }
+        stop.store(true, Relaxed);
+    });
 }
 
 #[test]
