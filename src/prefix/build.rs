@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::AtomicU32;
 
 use super::address::{Address, Prefix};
 use super::arena::{MOST_PLACES, Space, zeroed};
@@ -12,7 +12,6 @@ use super::change::Change;
 use super::chunk::{Chunk, LIST_ORDER, STRIDE};
 use super::codes::Codes;
 use super::control::PrefixControl;
-use super::flat::Flat;
 use super::form::{Entry, Form, InsertError, LEVELS, MOST_VALUE, UpdateError, least_lines, levels};
 use super::own::Own;
 use super::read::PrefixRead;
@@ -175,12 +174,8 @@ impl<A: Address> PrefixControl<A> {
         if read.outside.is_some() {
             return;
         }
-        let Some(enough) = self.form.codes(read.inside.bits, sorted) else { return };
-        let (flat, mut codes) = (Flat::new(&read.inside), Codes::new());
-        if codes.fill(&flat, read, sorted, enough).is_some() {
-            for (cell, value) in read.inside.short_values.iter().enumerate() {
-                flat.store_short(cell, value.load(Relaxed) as u32);
-            }
+        let enough = self.form.codes(read.inside.bits, sorted);
+        if let Some((flat, codes)) = enough.and_then(|enough| Codes::of(read, sorted, enough)) {
             (read.flat, self.codes) = (Some(flat), Some(codes));
         }
     }

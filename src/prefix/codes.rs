@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering::{Relaxed, Release};
 use super::address::Address;
 use super::arena::Line as Memory;
 use super::block::slots;
-use super::chunk::CHILD;
+use super::chunk::{CHILD, STRIDE};
 use super::flat::{BELOW, CODES, Flat, NOTHING, WORDS};
 use super::form::Entry;
 use super::read::PrefixRead;
@@ -15,6 +15,8 @@ use crate::epoch::{Epoch, Epochs};
 
 /// The first code that stands for a value.
 const FIRST: usize = 2;
+/// Slots of a line.
+const SLOTS: usize = 4 * WORDS;
 /// Places to look a value up in: half of them stay empty.
 const PLACES: usize = 2 * CODES;
 
@@ -40,7 +42,11 @@ struct Code {
 
 impl Codes {
     pub(super) fn new() -> Self {
-        Self { places: Box::new([0; PLACES]), of: Box::new([Code::default(); CODES]), unused: CODES - FIRST }
+        let mut of = Box::new([Code::default(); CODES]);
+        if let Some(below) = of.get_mut(usize::from(BELOW)) {
+            below.value = CHILD;
+        }
+        Self { places: Box::new([0; PLACES]), of, unused: CODES - FIRST }
     }
 
     /// Where the code of a value is, or would be.
@@ -59,7 +65,7 @@ impl Codes {
     fn code(&mut self, flat: &Flat, slot: u32, epochs: &Epochs) -> u8 {
         match slot {
             0 => NOTHING,
-            CHILD.. => BELOW,
+            value if value & CHILD != 0 => BELOW,
             value => match self.place(value).1 {
                 0 if self.unused > 0 => self.give(flat, value, epochs),
                 code => code,
@@ -106,7 +112,7 @@ impl Codes {
 
     /// `by` slots more or less have a code.
     fn count(&mut self, code: u8, by: i32, epochs: &Epochs) {
-        if usize::from(code) < FIRST {
+        if usize::from(code) < FIRST || by == 0 {
             return;
         }
         let Some(of) = self.of.get_mut(usize::from(code)) else { return };
@@ -125,34 +131,48 @@ impl Codes {
         &mut self, flat: &Flat, memory: &[Memory], index: usize, entry: u32, epochs: &Epochs,
     ) {
         let Some(line) = flat.lines.get(index) else { return };
-        let codes = self.encode(flat, memory, entry, epochs);
-        let mut old = [0; 4 * WORDS];
-        let words = codes.as_chunks().0.iter().zip(old.as_chunks_mut().0);
+        let mut old = [BELOW; SLOTS];
+        for (word, old) in line.0.iter().zip(old.as_chunks_mut().0) {
+            *old = word.load(Relaxed).to_le_bytes();
+        }
+        let codes = self.encode(flat, &old, memory, entry, epochs);
+        let words = codes.as_chunks().0.iter().zip(old.as_chunks().0);
         for (word, (codes, old)) in line.0.iter().zip(words) {
-            let codes = u32::from_le_bytes(*codes);
-            let was = word.load(Relaxed);
-            *old = was.to_le_bytes();
-            if was != codes {
+            if codes != old {
                 // Release: with the code what it stands for is seen, and what is below.
-                word.store(codes, Release);
+                word.store(u32::from_le_bytes(*codes), Release);
             }
         }
+        // No longer counted only now that nobody can find them there.
+        let mut left = &codes[..];
         for run in old.chunk_by(|a, b| a == b) {
-            self.count(run.first().copied().unwrap_or(BELOW), -(run.len() as i32), epochs);
+            let Some((these, rest)) = left.split_at_checked(run.len()) else { return };
+            if let Some(&code) = run.first() {
+                let gone = these.iter().filter(|new| **new != code).count();
+                self.count(code, -(gone as i32), epochs);
+            }
+            left = rest;
         }
     }
 
-    /// The codes of an entry's slots, which are counted.
-    fn encode(&mut self, flat: &Flat, memory: &[Memory], entry: u32, epochs: &Epochs) -> [u8; 4 * WORDS] {
-        let slots = if entry & CHILD == 0 { [entry; 4 * WORDS] } else { slots(memory, entry) };
-        let mut codes = [BELOW; 4 * WORDS];
-        let mut left = &mut codes[..];
+    /// The codes of an entry's slots, of which those that are not `old` are counted.
+    fn encode(
+        &mut self, flat: &Flat, old: &[u8; SLOTS], memory: &[Memory], entry: u32, epochs: &Epochs,
+    ) -> [u8; SLOTS] {
+        let slots = if entry & CHILD == 0 { [entry; SLOTS] } else { slots(memory, entry) };
+        let (mut codes, mut from) = (*old, 0);
         for run in slots.chunk_by(|a, b| a == b) {
-            let code = self.code(flat, run.first().copied().unwrap_or(0), epochs);
-            self.count(code, run.len() as i32, epochs);
-            let Some((these, rest)) = left.split_at_mut_checked(run.len()) else { break };
+            let value = run.first().map_or(0, |&slot| if slot & CHILD == 0 { slot } else { CHILD });
+            let Some(these) = codes.get_mut(from..from + run.len()) else { break };
+            from += run.len();
+            // Most are as they were: no need to look for their codes.
+            if these.iter().all(|code| self.of.get(usize::from(*code)).is_some_and(|of| of.value == value)) {
+                continue;
+            }
+            let code = self.code(flat, value, epochs);
+            let more = these.iter().filter(|old| **old != code).count();
+            self.count(code, more as i32, epochs);
             these.fill(code);
-            left = rest;
         }
         codes
     }
@@ -161,29 +181,32 @@ impl Codes {
         size_of_val(&*self.places) + size_of_val(&*self.of)
     }
 
-    /// All lines of a new table, after the values that most of the prefixes of up to `len` bits
-    /// have were given codes. `None` if that is too few, by `enough`.
-    pub(super) fn fill<A: Address>(
-        &mut self, flat: &Flat, read: &PrefixRead<A>, sorted: &[Entry<A>], enough: usize,
-    ) -> Option<()> {
-        let epochs = Epochs::new(0);
-        let counts = frequent(sorted, flat.bits);
+    /// Codes for a new table: the values that most of the prefixes have come first. `None` if
+    /// fewer than `enough` prefixes end above what is below, with such values.
+    pub(super) fn of<A: Address>(
+        read: &PrefixRead<A>, sorted: &[Entry<A>], enough: usize,
+    ) -> Option<(Flat, Self)> {
+        let counts = frequent(sorted, read.inside.base() + STRIDE);
         if counts.iter().map(|(count, _)| count).sum::<usize>() < enough {
             return None;
         }
+        let (flat, mut codes, epochs) = (Flat::new(&read.inside), Self::new(), Epochs::new(0));
         for (_, value) in &counts {
             // Counted once too often meanwhile, so that no other value is given its code.
-            let code = self.give(flat, *value, &epochs);
-            self.count(code, 1, &epochs);
+            let code = codes.give(&flat, *value, &epochs);
+            codes.count(code, 1, &epochs);
         }
         for index in 0..flat.lines.len() {
-            self.store(flat, &read.lines, index, read.inside.entry(index), &epochs);
+            codes.store(&flat, &read.lines, index, read.inside.entry(index), &epochs);
         }
-        for of in self.of.iter_mut().skip(FIRST).take(counts.len()) {
+        for of in codes.of.iter_mut().skip(FIRST).take(counts.len()) {
             of.slots -= 1;
-            self.unused += usize::from(of.slots == 0);
+            codes.unused += usize::from(of.slots == 0);
         }
-        Some(())
+        for (cell, value) in read.inside.short_values.iter().enumerate() {
+            flat.store_short(cell, value.load(Relaxed) as u32);
+        }
+        Some((flat, codes))
     }
 }
 

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
+use super::PrefixTable;
 use super::address::{Address, Prefix};
 use super::arena::{Block, Space};
 use super::build::load;
@@ -15,6 +16,7 @@ use super::form::{Form, InsertError, LEVELS, MOST_BITS, MOST_VALUE, UpdateError}
 use super::form::{least_lines, levels, lines};
 use super::read::PrefixRead;
 use super::zone::Zone;
+use crate::arch::prefetch;
 use crate::epoch::{Epoch, Epochs};
 
 /// What the owner of a table changes its [`PrefixRead`] with.
@@ -79,6 +81,7 @@ impl<A: Address> PrefixControl<A> {
         if value == 0 || value > MOST_VALUE {
             return Err(InsertError::Value(value));
         }
+        read.expect(prefix);
         self.ready(read, epochs)?;
         if read.get(prefix).is_none() {
             self.admit(read, prefix)?;
@@ -97,6 +100,7 @@ impl<A: Address> PrefixControl<A> {
     pub fn remove(
         &mut self, read: &PrefixRead<A>, epochs: &mut Epochs, prefix: Prefix<A>,
     ) -> Result<Option<u32>, UpdateError> {
+        read.expect(prefix);
         self.ready(read, epochs)?;
         let old = self.set(read, epochs, prefix, 0)?;
         self.len -= usize::from(old.is_some());
@@ -286,6 +290,15 @@ impl<A: Address> PrefixRead<A> {
     /// Lines that a key touches at most before it comes to a chunk.
     fn firsts(&self) -> u32 {
         1 + u32::from(self.outside.is_some()) + if self.flat.is_some() { flat::LINES } else { 0 }
+    }
+
+    /// Starts fetching what an update of a prefix reads first and writes last.
+    fn expect(&self, prefix: Prefix<A>) {
+        self.prefetch(prefix.bits());
+        if self.flat.is_some() {
+            let index = self.inside.index(prefix.bits().high());
+            self.inside.direct.get(index).into_iter().for_each(prefetch);
+        }
     }
 
     /// The zone in which a prefix stands.

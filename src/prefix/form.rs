@@ -11,8 +11,11 @@ pub const MOST_VALUE: u32 = u32::MAX >> 1;
 /// The most bits that a direct table stands for: 4 MiB for lookups, 8 for updates.
 pub(super) const MOST_BITS: u32 = 20;
 
-/// The most octets of codes a prefix that a table takes without being told to.
-const MOST_FLAT: usize = 32;
+/// A table that is not told so has codes for its first two levels if it has at least so many
+/// prefixes, and no more bits than these: 16 MiB. With fewer, what lookups read is mostly in
+/// the near caches anyway.
+const FLAT_FROM: usize = 1 << 17;
+const FLAT_BITS: u32 = 18;
 
 /// The most levels of chunks: 128 bits, 6 at a time.
 pub(super) const LEVELS: usize = 22;
@@ -27,10 +30,12 @@ pub struct Form {
     /// Top bits of an address that prefixes have in common; 0 to 40. Prefixes without
     /// them are slower to look up.
     pub skip: Option<u32>,
-    /// Whether most lookups shall find their answer in one line: 64 octets for each entry of
-    /// the direct table. It is for prefixes of up to six bits more than the direct table's, of
-    /// which most have one of 254 values, where `skip` is 0. Left out, it follows from the
-    /// prefixes, and from `direct_bits`: who says those gets no more than they say.
+    /// Whether most lookups shall find their answer in one line: 64 octets more for each entry
+    /// of the direct table. That is for prefixes of up to six bits more than the direct
+    /// table's, most of which have one of 254 values; other lookups touch two lines more. Not
+    /// where `skip` is above 0, or where `bound` has no room for those two. Left out, it is
+    /// so for 131,072 prefixes and more, of which seven eighths are such, unless
+    /// `direct_bits` is said.
     pub flat: Option<bool>,
     /// Prefixes to reserve memory for, beyond those that the table is made of: 64 octets of
     /// chunks each for addresses of 32 bits, 160 for those of 128. What comes after as much
@@ -165,7 +170,7 @@ impl Form {
     pub(super) fn codes<A: Address>(&self, bits: u32, sorted: &[Entry<A>]) -> Option<usize> {
         let longest = sorted.iter().map(|entry| entry.0.len()).max().unwrap_or(0);
         let within = lines(levels(longest, bits), 1 + flat::LINES) <= self.bound;
-        let worth = self.direct_bits.is_none() && 64 << bits <= MOST_FLAT * sorted.len();
+        let worth = self.direct_bits.is_none() && sorted.len() >= FLAT_FROM && bits <= FLAT_BITS;
         match self.flat {
             _ if !within => None,
             Some(flat) => flat.then_some(0),

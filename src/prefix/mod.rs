@@ -1,10 +1,11 @@
 //! Longest prefix match of addresses of any width: IPv4, IPv6, identifiers.
 //!
 //! A multibit trie: a direct table for the first bits, then chunks of six bits each, of
-//! which a lookup touches one cache line.
+//! which a lookup touches one cache line. A large table has above that an octet for each slot
+//! of its first two levels, a code for one of 254 values, so that most keys need no more.
 //!
 //! - P. Gupta, S. Lin, N. McKeown, "Routing Lookups in Hardware at Memory Access Speeds",
-//!   INFOCOM 1998: the direct table.
+//!   INFOCOM 1998: the direct table, and an entry for each of the first 24 bits.
 //! - W. Eatherton, G. Varghese, Z. Dittia, "Tree bitmap: hardware/software IP lookups with
 //!   incremental updates", CCR 34(2), 2004; H. Asai, Y. Ohara, "Poptrie: A Compressed Trie
 //!   with Population Count", SIGCOMM 2015: chunks of 64 slots whose runs a bitmap counts.
@@ -18,12 +19,21 @@
 //! under way in a register, some 60 instructions and 48 elements gathered a level. Without
 //! it a key takes some 70 instructions a level. Which it is, is found out at run time.
 //!
+//! Codes are for tables of 131,072 prefixes and more, of which seven eighths end in the first
+//! two levels with values that have codes: [`Form::flat`]. Then such a key costs one line, and
+//! one of the codes' values, which stays near; in a batch that is 2 elements
+//! gathered. Any other key, of a longer prefix or of a value beyond the 254, costs those two
+//! lines more. A value that comes later takes a code that no slot has any more.
+//!
 //! An update copies the chunks on the way, 32 to 512 octets each, and publishes them with one
-//! store; lookups run meanwhile, and each answers as before or as after it. Memory is
-//! 12 octets for each entry of the direct table, and for a prefix at most 74 octets in each
-//! chunk on its way, whatever the others are: an Internet table takes 23 octets a prefix for
-//! IPv4 and 58 for IPv6. Use it where prefixes are more than some dozens; below, a scan is as
-//! fast and smaller.
+//! store; lookups run meanwhile, and each answers as before or as after it. Where there are
+//! codes it then stores a line of them for each entry of the direct table that it changed: one
+//! for a prefix longer than that table's, at most 256 of 18 bits for others. The shortest
+//! prefixes, of up to half the bits, change no entry and no code. Memory is
+//! 12 octets for each entry of the direct table, 64 more where there are codes, and for a
+//! prefix at most 74 octets in each chunk on its way, whatever the others are: an Internet
+//! table takes 42 octets a prefix for IPv4, of which 19 are for codes, and 58 for IPv6. Use it
+//! where prefixes are more than some dozens; below, a scan is as fast and smaller.
 //!
 //! ```
 //! use fastpath::prefix::{Prefix, PrefixTable, PrefixTrie};
