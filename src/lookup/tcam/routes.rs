@@ -49,7 +49,9 @@ impl Routes {
     pub(super) fn build(
         slice: SliceId, field: Field, rows: &[Row], spare: usize, bound: u32,
     ) -> Option<(Self, RoutesControl)> {
-        let form = Form { spare, bound, ..Form::default() };
+        // Codes for the first levels gain nothing in a vector whose keys are fetched ahead, and
+        // cost 16 MiB and half of an update: see docs/lookup.md.
+        let form = Form { spare, bound, flat: Some(false), ..Form::default() };
         let sum = shape::Prefix::of(rows.first()?.place.rank(), &rows.first()?.filter)?.sum;
         let mut routes: Vec<(u128, u32, u32)> = Vec::with_capacity(rows.len());
         for row in rows {
