@@ -3,6 +3,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fastpath::prelude::*;
+use fastpath::queue::BoxedWdrr;
 use fastpath::workloads::traffic::Uniform;
 
 /// Packets that wait all the time.
@@ -43,8 +44,7 @@ fn bench_scheduler<S: WdrrScheduler<Handle = u32>>(
 
 fn queue(c: &mut Criterion) {
     bench_scheduler(c, "wdrr", 65_536, |queues, packets| {
-        let pool: Box<[_]> = (0..packets).map(|_| Descriptor::NEW).collect();
-        Wdrr::new(vec![Queue::NEW; queues].into_boxed_slice(), pool, LONGEST, LONGEST).unwrap()
+        BoxedWdrr::boxed(queues, packets, 0, TailDrop, Quantum::of_longest(LONGEST)).unwrap()
     });
 }
 

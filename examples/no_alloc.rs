@@ -26,7 +26,10 @@ fn main() {
     let (value, mask) = Ipv4Key::route(0x0a00_0000, 8);
     let (filter, way_out) = (Filter::new(SLICE, value, mask), EgressId::new(0).expect("a number"));
     table.insert(Rank::longest_prefix(32, 8), filter, way_out).expect("there is room");
-    let wdrr = Wdrr::new([Queue::NEW; 1], [const { Descriptor::NEW }; 8], 1500, 1500).expect("a quantum");
+    const QUANTUM: Quantum = Quantum::of_longest(1500);
+    const LINES: usize = fastpath::queue::lines(1, QUANTUM);
+    let wdrr = Wdrr::new([Queue::NEW; 1], [const { Descriptor::NEW }; 8], [Line::NEW; LINES], QUANTUM)
+        .expect("a quantum");
     let rate = Rate::bits_per_second(1_000_000_000).expect("a rate");
     let mut queues = Paced::new(wdrr, rate, 0, Nanos::ZERO);
     queues.configure(QueueId(0), QueueConfig::new(SLICE)).expect("queue 0 is there");

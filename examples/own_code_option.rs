@@ -41,7 +41,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Labels 2 and 3 lead to the peers of that number.
     let mut table = LinearTcam::new([None; 8]);
     let mut egress = [Egress::NONE; 2];
-    let mut queues = Wdrr::new([Queue::NEW; 1], [const { Descriptor::NEW }; 64], 1500, 1500)?;
+    const QUANTUM: Quantum = Quantum::of_longest(1500);
+    const LINES: usize = fastpath::queue::lines(1, QUANTUM);
+    let mut queues =
+        Wdrr::new([Queue::NEW; 1], [const { Descriptor::NEW }; 64], [Line::NEW; LINES], QUANTUM)?;
     queues.configure(QueueId(0), QueueConfig::new(slice))?;
     for (at, peer) in peers.into_iter().enumerate() {
         egress[at] = Egress::forward(&Tunnel::new(LinkLayer::Ip, ours, peer), QueueId(0), 1472)?;

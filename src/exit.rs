@@ -85,8 +85,10 @@ reasons! {
     TooLong = "too_long",
     /// The code option named an outer destination that the link may not reach.
     Destination = "destination",
-    /// The queue is at its limit, or the memory behind it is used up.
+    /// The queue is at its limit.
     QueueFull = "queue_full",
+    /// The memory for waiting packets is used up, but for what other slices have reserved.
+    NoBuffer = "no_buffer",
     /// The queue an egress names is not configured.
     UnknownQueue = "unknown_queue",
     /// A queue's drop policy (RED, CoDel) chose it.

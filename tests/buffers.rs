@@ -6,6 +6,9 @@ use std::cell::RefCell;
 use std::net::SocketAddrV4;
 use std::rc::Rc;
 
+const QUANTUM: Quantum = Quantum::of_longest(1500);
+const LINES: usize = fastpath::queue::lines(1, QUANTUM);
+
 const INNER: [u8; 20] = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0xae, 0x2c, 192, 168, 0, 1, 10, 1, 2, 3];
 const HEADROOM: u32 = 64;
 
@@ -30,7 +33,8 @@ fn through_the_pipeline<B: AsRef<[u8]> + AsMut<[u8]>>(buf: B) -> Packet<B> {
     let mut table = LinearTcam::new([None; 1]);
     let (value, mask) = Ipv4Key::route(0x0a00_0000, 8);
     table.insert(Rank(0), Filter::new(SliceId(1), value, mask), EgressId::new(0).unwrap()).unwrap();
-    let mut queues = Wdrr::new([Queue::NEW; 1], [const { Descriptor::NEW }; 4], 1500, 1500).unwrap();
+    let mut queues =
+        Wdrr::new([Queue::NEW; 1], [const { Descriptor::NEW }; 4], [Line::NEW; LINES], QUANTUM).unwrap();
     queues.configure(QueueId(0), QueueConfig::new(SliceId(1))).unwrap();
     let mut fast_path = FastPath {
         decap: ports,
@@ -108,7 +112,8 @@ fn a_lost_packet_is_a_freed_buffer() {
     assert_eq!(pool.borrow().len(), 1);
 
     // One that waits when its queues go.
-    let mut queues = Wdrr::new([Queue::NEW; 1], [const { Descriptor::NEW }; 4], 1500, 1500).unwrap();
+    let mut queues =
+        Wdrr::new([Queue::NEW; 1], [const { Descriptor::NEW }; 4], [Line::NEW; LINES], QUANTUM).unwrap();
     queues.configure(QueueId(0), QueueConfig { limit_packets: 1, ..QueueConfig::new(SliceId(1)) }).unwrap();
     let packet = Packet::with_headroom(handle(), HEADROOM, &INNER).unwrap();
     queues.enqueue(Nanos::ZERO, QueueId(0), packet, Arrival::new(20)).unwrap();

@@ -114,11 +114,14 @@ fn packets() -> [Packet<Buf>; 8] {
 
 const VECTORS: u64 = 1000;
 
-type Queues = QueueManager<[Paced<Wdrr<[Queue; 2], [Descriptor<Packet<Buf>>; 4]>>; 2]>;
+const QUANTUM: Quantum = Quantum::of_longest(1500);
+const LINES: usize = fastpath::queue::lines(2, QUANTUM);
+type Queues = QueueManager<[Paced<Wdrr<[Queue; 2], [Descriptor<Packet<Buf>>; 4], [Line; LINES]>>; 2]>;
 
 fn queues() -> Queues {
     let scheduler = |_| {
-        let wdrr = Wdrr::new([Queue::NEW; 2], [const { Descriptor::NEW }; 4], 1500, 1500).unwrap();
+        let wdrr =
+            Wdrr::new([Queue::NEW; 2], [const { Descriptor::NEW }; 4], [Line::NEW; LINES], QUANTUM).unwrap();
         // A frame in less than the microsecond between two vectors.
         Paced::new(wdrr, Rate::bits_per_second(10_000_000_000).unwrap(), 24, Nanos::ZERO)
     };

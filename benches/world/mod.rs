@@ -13,7 +13,7 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 use fastpath::code_option::CodeOptionSet;
 use fastpath::lookup::{Tcam, TcamConfig, TcamReader};
 use fastpath::prelude::*;
-use fastpath::queue::{ConfigError, Departure, Rejected};
+use fastpath::queue::{BoxedWdrr, ConfigError, Departure, QueueStats, Rejected};
 use fastpath::wire::{checksum, put};
 use fastpath::workloads::packets::UdpPacket;
 use fastpath::workloads::{Prefix, trace};
@@ -34,7 +34,7 @@ pub type Buffer = [u8; BUFFER];
 pub type Handle = Packet<&'static mut Buffer>;
 pub type Ports = UdpPorts<[PortEntry; 16]>;
 pub type Table = TcamReader;
-pub type Queues = Wdrr<[Queue; QUEUES], Box<[Descriptor<Handle>]>>;
+pub type Queues = BoxedWdrr<Handle>;
 pub type Stats = Counters<[Count; QUEUES], [Count; QUEUES], [Count; 2 * ROW]>;
 pub type Path = FastPath<Ports, (Ipv4,), Table, [Egress; QUEUES], NoSram, Stats>;
 
@@ -163,8 +163,8 @@ pub fn egress() -> [Egress; QUEUES] {
 }
 
 pub fn queues(packets: usize) -> Queues {
-    let pool = (0..packets).map(|_| Descriptor::NEW).collect();
-    let mut queues = Wdrr::new([Queue::NEW; QUEUES], pool, 750, 1500).unwrap();
+    let quantum = Quantum { unit: 750, longest: 1500 };
+    let mut queues = BoxedWdrr::boxed(QUEUES, packets, 0, TailDrop, quantum).unwrap();
     for (queue, weight) in (0..).zip(WEIGHTS) {
         queues.configure(QueueId(queue), QueueConfig { weight, ..QueueConfig::new(SLICE) }).unwrap();
     }
@@ -324,8 +324,17 @@ impl WdrrScheduler for List {
     fn dequeue(&mut self, _: Nanos) -> Option<Departure<Handle>> {
         None
     }
+    fn remove(&mut self, _: QueueId) -> Result<(), ConfigError> {
+        Ok(())
+    }
+    fn flush(&mut self, _: QueueId) -> Option<Departure<Handle>> {
+        None
+    }
     fn backlog(&self, _: QueueId) -> u32 {
         0
+    }
+    fn stats(&self, _: QueueId) -> QueueStats {
+        QueueStats::default()
     }
     fn quantum(&self, _: QueueId) -> u64 {
         0

@@ -412,11 +412,14 @@ pub struct Tally {
     pub slow_path: u64,
 }
 
-type Scheduler = Paced<Wdrr<[Queue; 2], [Descriptor<Packet<Buf>>; 12]>>;
+const QUANTUM: Quantum = Quantum::of_longest(1500);
+const LINES: usize = fastpath::queue::lines(2, QUANTUM);
+type Scheduler = Paced<Wdrr<[Queue; 2], [Descriptor<Packet<Buf>>; 12], [Line; LINES]>>;
 
 fn queues() -> QueueManager<[Scheduler; 2]> {
     let scheduler = |_| {
-        let wdrr = Wdrr::new([Queue::NEW; 2], [const { Descriptor::NEW }; 12], 1500, 1500).unwrap();
+        let wdrr =
+            Wdrr::new([Queue::NEW; 2], [const { Descriptor::NEW }; 12], [Line::NEW; LINES], QUANTUM).unwrap();
         Paced::new(wdrr, Rate::bits_per_second(10_000_000_000).unwrap(), 24, Nanos(100))
     };
     let mut queues = QueueManager::new([0, 1].map(scheduler), 1);

@@ -51,9 +51,11 @@ pub struct QueueSet<'a> {
 /// ```
 /// use fastpath::conformance::{self, QueueSet};
 /// use fastpath::id::QueueId;
-/// use fastpath::queue::{Descriptor, Queue, Wdrr};
+/// use fastpath::queue::{Descriptor, Line, Quantum, Queue, Wdrr, lines};
 ///
-/// let new = || Wdrr::new([Queue::NEW; 3], [const { Descriptor::NEW }; 120], 1500, 1500).unwrap();
+/// const QUANTUM: Quantum = Quantum::of_longest(1500);
+/// const LINES: [Line; lines(3, QUANTUM)] = [Line::NEW; lines(3, QUANTUM)];
+/// let new = || Wdrr::new([Queue::NEW; 3], [const { Descriptor::NEW }; 120], LINES, QUANTUM).unwrap();
 /// let queues = [QueueId(0), QueueId(1), QueueId(2)];
 /// let set = QueueSet { schedulers: &[&queues], weight: 1, longest: 1500, overhead: 0, room: 40 };
 /// conformance::wdrr_scheduler(new, set, 2, 1);
@@ -160,7 +162,8 @@ impl<'a, S: WdrrScheduler<Handle = u32>> Trial<'a, S> {
             let same = lane.scheduler != other.scheduler || off < u128::from(ours + theirs);
             assert!(same, "wdrr_scheduler: the quanta of {id} and {} are not as their weights", other.id);
         }
-        self.begin(at);
+        // Who is served when may change in a round.
+        self.gaps.fill(Gap::default());
         self.account();
     }
 
@@ -186,7 +189,7 @@ impl<'a, S: WdrrScheduler<Handle = u32>> Trial<'a, S> {
                 assert_eq!(refused.handle, handle, "wdrr_scheduler: {doing}: gave back another packet");
                 match refused.reason {
                     DropReason::QueuePolicy => {}
-                    DropReason::QueueFull => assert!(
+                    DropReason::QueueFull | DropReason::NoBuffer => assert!(
                         !within || filled >= u64::from(self.set.room),
                         "wdrr_scheduler: {doing}: queue {id} refused packet {filled} within its limits"
                     ),
@@ -292,7 +295,7 @@ impl<'a, S: WdrrScheduler<Handle = u32>> Trial<'a, S> {
         }
     }
 
-    /// A new time of backlog, or a new quantum, begins for a lane.
+    /// A new time of backlog begins for a lane.
     fn begin(&mut self, at: usize) {
         for other in 0..self.lanes.len() {
             let (low, high) = (at.min(other), at.max(other));
@@ -524,8 +527,9 @@ impl<'a, S: WdrrScheduler<Handle = u32>> Trial<'a, S> {
     }
 }
 
-/// `1 + longest / a + longest / b` rounds, times both quanta.
+/// `1 + longest / a + longest / b` rounds, or one more, times both quanta.
 fn bound(a: u64, b: u64, longest: u64) -> i128 {
+    let rounds = if a.min(b) < longest { 2 } else { 1 };
     let (a, b, longest) = (i128::from(a), i128::from(b), i128::from(longest));
-    a * b + longest * (a + b)
+    rounds * a * b + longest * (a + b)
 }

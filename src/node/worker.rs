@@ -27,7 +27,8 @@ use crate::node::rate_limit::RateLimit;
 use crate::packet::Packet;
 use crate::pipeline::{Drained, Exceptional, FastPath, SlowPath, Trace, drain_with};
 use crate::queue::{
-    Arrival, Departure, Descriptor, Paced, Queue, QueueConfig, QueueManager, Rejected, Wdrr, WdrrScheduler,
+    Arrival, BoxedWdrr, Departure, Paced, Quantum, QueueConfig, QueueManager, Rejected, TailDrop,
+    WdrrScheduler,
 };
 use crate::slot::{Admission, Layer, RxMeta, Slot};
 use crate::sram::{Region, SramBank};
@@ -37,7 +38,7 @@ use crate::time::Nanos;
 
 pub(super) type Bank = SramBank<Box<[AtomicU32]>, Box<[Region]>>;
 pub(super) type SharedCounters = Counters<Arc<[AtomicCount]>, Arc<[AtomicCount]>, Arc<[AtomicCount]>>;
-type Scheduler<B> = Paced<Wdrr<Box<[Queue]>, Box<[Descriptor<Packet<B>>]>>>;
+type Scheduler<B> = Paced<BoxedWdrr<Packet<B>>>;
 type Path<C> = FastPath<UdpPorts<Box<[PortEntry]>>, C, TcamReader, Box<[Egress]>, Arc<Bank>, SharedCounters>;
 
 /// A fast path with its interfaces, and the slices that share it.
@@ -260,8 +261,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         }
         let longest = longest_frame.saturating_add(config.overhead);
         let unit = if config.quantum == 0 { longest } else { config.quantum };
-        let pool = boxed(descriptors, || Descriptor::NEW);
-        let wdrr = Wdrr::new(boxed(queues as usize, || Queue::NEW), pool, unit, longest)?;
+        let quantum = Quantum { unit, longest };
+        let wdrr = BoxedWdrr::boxed(queues as usize, descriptors, 0, TailDrop, quantum)?;
         // Who asks late catches up on the time of a hundred of the longest frames.
         let burst = u128::from(longest) * 800_000_000_000 / u128::from(config.rate.get());
         let burst = Nanos(u64::try_from(burst).unwrap_or(u64::MAX));

@@ -92,10 +92,13 @@ fn fast_path<C>(options: C) -> Parts<C> {
     }
 }
 
-type Queues = Wdrr<[Queue; 4], [Descriptor<Packet<Buf>>; 16]>;
+const QUANTUM: Quantum = Quantum::of_longest(1500);
+const LINES: usize = crate::queue::lines(4, QUANTUM);
+type Queues = Wdrr<[Queue; 4], [Descriptor<Packet<Buf>>; 16], [Line; LINES]>;
 
 fn queues() -> Queues {
-    let mut queues = Wdrr::new([Queue::NEW; 4], [const { Descriptor::NEW }; 16], 1500, 1500).unwrap();
+    let mut queues =
+        Wdrr::new([Queue::NEW; 4], [const { Descriptor::NEW }; 16], [Line::NEW; LINES], QUANTUM).unwrap();
     for (queue, owner) in [(0, IP), (1, LABEL)] {
         queues
             .configure(QueueId(queue), QueueConfig { limit_packets: 1, ..QueueConfig::new(owner) })
@@ -243,6 +246,12 @@ impl WdrrScheduler for Deciding {
     fn configure(&mut self, q: QueueId, c: QueueConfig) -> Result<(), crate::queue::ConfigError> {
         self.0.configure(q, c)
     }
+    fn remove(&mut self, q: QueueId) -> Result<(), crate::queue::ConfigError> {
+        self.0.remove(q)
+    }
+    fn flush(&mut self, q: QueueId) -> Option<crate::queue::Departure<Packet<Buf>>> {
+        self.0.flush(q)
+    }
     fn enqueue(
         &mut self, now: Nanos, q: QueueId, h: Packet<Buf>, a: Arrival,
     ) -> Result<(), crate::queue::Rejected<Packet<Buf>>> {
@@ -254,6 +263,9 @@ impl WdrrScheduler for Deciding {
     }
     fn backlog(&self, q: QueueId) -> u32 {
         self.0.backlog(q)
+    }
+    fn stats(&self, q: QueueId) -> crate::queue::QueueStats {
+        self.0.stats(q)
     }
     fn quantum(&self, q: QueueId) -> u64 {
         self.0.quantum(q)

@@ -2,7 +2,7 @@
 
 use crate::exit::DropReason;
 use crate::id::QueueId;
-use crate::queue::{Arrival, ConfigError, Departure, QueueConfig, Rejected, WdrrScheduler};
+use crate::queue::{Arrival, ConfigError, Departure, QueueConfig, QueueStats, Rejected, WdrrScheduler};
 use crate::store::Store;
 use crate::time::Nanos;
 
@@ -100,10 +100,21 @@ impl<S: Store<Item: WdrrScheduler>> WdrrScheduler for QueueManager<S> {
         let schedulers = self.schedulers.items_mut();
         let unknown = ConfigError::UnknownQueue { queue, queues: schedulers.len() << self.bits };
         let done = schedulers.get_mut(at).ok_or(unknown)?.configure(local, config);
-        done.map_err(|error| match error {
-            ConfigError::UnknownQueue { queues, .. } => ConfigError::UnknownQueue { queue, queues },
-            error => error,
-        })
+        done.map_err(|error| error.of(queue))
+    }
+
+    fn remove(&mut self, queue: QueueId) -> Result<(), ConfigError> {
+        let (at, local) = (self.scheduler_of(queue), self.local(queue));
+        let schedulers = self.schedulers.items_mut();
+        let unknown = ConfigError::UnknownQueue { queue, queues: schedulers.len() << self.bits };
+        let done = schedulers.get_mut(at).ok_or(unknown)?.remove(local);
+        done.map_err(|error| error.of(queue))
+    }
+
+    fn flush(&mut self, queue: QueueId) -> Option<Departure<Self::Handle>> {
+        let (at, local) = (self.scheduler_of(queue), self.local(queue));
+        let departure = self.schedulers.items_mut().get_mut(at)?.flush(local)?;
+        Some(self.outward(at, departure))
     }
 
     #[inline(always)]
@@ -139,6 +150,10 @@ impl<S: Store<Item: WdrrScheduler>> WdrrScheduler for QueueManager<S> {
         self.at(queue).map_or(0, |(scheduler, local)| scheduler.backlog(local))
     }
 
+    fn stats(&self, queue: QueueId) -> QueueStats {
+        self.at(queue).map_or_else(QueueStats::default, |(scheduler, local)| scheduler.stats(local))
+    }
+
     fn quantum(&self, queue: QueueId) -> u64 {
         self.at(queue).map_or(0, |(scheduler, local)| scheduler.quantum(local))
     }
@@ -153,22 +168,32 @@ impl<S: Store<Item: WdrrScheduler>> WdrrScheduler for QueueManager<S> {
             scheduler.prefetch(local);
         }
     }
+
+    #[inline(always)]
+    fn prefetch_deeper(&self, queue: QueueId) {
+        if let Some((scheduler, local)) = self.at(queue) {
+            scheduler.prefetch_deeper(local);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::id::SliceId;
-    use crate::queue::{Descriptor, Paced, Queue, Rate, Wdrr};
+    use crate::queue::{Descriptor, Line, Paced, Quantum, Queue, Rate, Wdrr, lines};
     use std::vec::Vec;
 
-    type Scheduler = Paced<Wdrr<[Queue; 4], [Descriptor<u32>; 64]>>;
+    const QUANTUM: Quantum = Quantum::of_longest(1000);
+    type Scheduler = Paced<Wdrr<[Queue; 4], [Descriptor<u32>; 64], [Line; lines(4, QUANTUM)]>>;
 
     /// Ten schedulers of four queues; scheduler n sends 1000 octets in n + 1 us.
     fn manager() -> QueueManager<[Scheduler; 10]> {
         QueueManager::new(
             core::array::from_fn(|n| {
-                let wdrr = Wdrr::new([Queue::NEW; 4], [const { Descriptor::NEW }; 64], 1000, 1000).unwrap();
+                let lines = [Line::NEW; lines(4, QUANTUM)];
+                let wdrr =
+                    Wdrr::new([Queue::NEW; 4], [const { Descriptor::NEW }; 64], lines, QUANTUM).unwrap();
                 let rate = Rate::bits_per_second(8_000_000_000 / (n as u64 + 1)).unwrap();
                 Paced::new(wdrr, rate, 0, Nanos::ZERO)
             }),

@@ -5,11 +5,13 @@
 //!
 //! ```
 //! use fastpath::id::{QueueId, SliceId};
-//! use fastpath::queue::{Arrival, Descriptor, Queue, QueueConfig, Wdrr, WdrrScheduler};
+//! use fastpath::queue::{self, Arrival, Descriptor, Line, Quantum, Queue, QueueConfig, Wdrr, WdrrScheduler};
 //! use fastpath::time::Nanos;
 //!
 //! // Four queues, sixteen waiting packets; a weight of 1 earns 1,500 octets a round.
-//! let mut wdrr = Wdrr::new([const { Queue::NEW }; 4], [const { Descriptor::NEW }; 16], 1500, 1500)?;
+//! const QUANTUM: Quantum = Quantum::of_longest(1500);
+//! let lines = [Line::NEW; queue::lines(4, QUANTUM)];
+//! let mut wdrr = Wdrr::new([Queue::NEW; 4], [const { Descriptor::NEW }; 16], lines, QUANTUM)?;
 //! let (now, heavy, light) = (Nanos::ZERO, QueueId(0), QueueId(1));
 //! wdrr.configure(heavy, QueueConfig { weight: 3, ..QueueConfig::new(SliceId(1)) })?;
 //! wdrr.configure(light, QueueConfig::new(SliceId(2)))?;
@@ -22,13 +24,21 @@
 //! # Ok::<(), fastpath::queue::ConfigError>(())
 //! ```
 
+mod fifos;
 mod manager;
 mod paced;
+mod policy;
+mod rounds;
 mod wdrr;
 
+pub use fifos::{Descriptor, Queue, Reserve};
 pub use manager::QueueManager;
 pub use paced::{Paced, Rate, RateError};
-pub use wdrr::{Descriptor, Queue, Wdrr};
+pub use policy::{Depth, DropPolicy, TailDrop};
+pub use rounds::Line;
+#[cfg(feature = "alloc")]
+pub use wdrr::BoxedWdrr;
+pub use wdrr::{Memory, Quantum, Wdrr, lines};
 
 use crate::exit::DropReason;
 use crate::id::{QueueId, SliceId};
@@ -72,20 +82,59 @@ pub enum ConfigError {
     /// A weight of 0, or above 65,536.
     #[error("weight {0} is out of range: 1 to 65536")]
     Weight(u32),
-    /// So small a share of a round that the scheduler would have to go round for each
-    /// packet.
-    #[error("weight {weight} earns {quantum} octets a round, less than the longest packet of {longest}")]
-    Quantum {
-        /// The weight asked for.
-        weight: u32,
-        /// What it earns a round, in octets.
-        quantum: u64,
+    /// A weight of 1 would earn nothing, or so little of the longest packet that there would be
+    /// too many rounds to tell apart; or a weight of 65,536 more than can be counted.
+    #[error(
+        "a unit of {unit} octets does not go with packets of {longest}: at least a 4,095th of them, and at \
+         most 65,535"
+    )]
+    Unit {
+        /// What a weight of 1 earns a round, in octets.
+        unit: u32,
         /// The longest packet that the scheduler takes, in octets.
         longest: u32,
+    },
+    /// Less memory for lists than the queues need.
+    #[error("{has} lines are too few for the rounds of these queues: {needed} are needed")]
+    Lines {
+        /// What [`lines`] says.
+        needed: usize,
+        /// How many there are.
+        has: usize,
+    },
+    /// More reserved than there is.
+    #[error("{asked} descriptors cannot be reserved: {left} are not promised to others")]
+    Reserve {
+        /// What was asked for.
+        asked: u32,
+        /// What is left to promise.
+        left: u32,
+    },
+    /// No room for another slice's reserve.
+    #[error("the scheduler keeps accounts of {0} slices, and all are in use")]
+    Slices(usize),
+    /// Packets wait in the queue.
+    #[error("{packets} packets wait in queue {queue}: flush it first, or wait until they have left")]
+    NotEmpty {
+        /// The queue.
+        queue: QueueId,
+        /// Packets that wait.
+        packets: u32,
     },
     /// The queue belongs to another slice.
     #[error("the queue belongs to slice {0}")]
     Owner(SliceId),
+}
+
+impl ConfigError {
+    /// The same of a queue by another name.
+    pub(crate) fn of(self, queue: QueueId) -> Self {
+        match self {
+            Self::UnknownQueue { queues, .. } => Self::UnknownQueue { queue, queues },
+            Self::NotEmpty { packets, .. } => Self::NotEmpty { queue, packets },
+            error => error,
+        }
+    }
 }
 
 /// What a scheduler is told of a packet: it never looks into one.
@@ -113,7 +162,7 @@ impl Arrival {
 pub struct Rejected<H> {
     /// The packet.
     pub handle: H,
-    /// Why: [`DropReason::QueueFull`], [`DropReason::UnknownQueue`],
+    /// Why: [`DropReason::QueueFull`], [`DropReason::NoBuffer`], [`DropReason::UnknownQueue`],
     /// [`DropReason::QueuePolicy`] or [`DropReason::TooLong`].
     pub reason: DropReason,
 }
@@ -131,6 +180,22 @@ pub struct Departure<H> {
     pub owner: SliceId,
     /// What is to be done with it.
     pub verdict: Verdict,
+}
+
+/// What went through a queue, and what waits in it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct QueueStats {
+    /// Packets that wait.
+    pub packets: u32,
+    /// Octets that wait.
+    pub octets: u64,
+    /// The most packets that waited at once.
+    pub most_packets: u32,
+    /// Packets that left to be sent, since the queue was given to its owner. With those that
+    /// wait and those that a policy dropped they make up all that came in.
+    pub out_packets: u64,
+    /// Octets that left to be sent.
+    pub out_octets: u64,
 }
 
 /// What a scheduler decided on a packet that leaves its queue.
@@ -159,11 +224,13 @@ pub enum Verdict {
 /// - Work conserving: `dequeue` is `None` only if every queue is empty, or until the
 ///   time that [`next_due`](Self::next_due) says.
 /// - A queue that runs empty loses the credit it had left.
-/// - While queues `i` and `j` of one scheduler are both backlogged, the octets they
-///   sent, each divided by the queue's [`quantum`](Self::quantum), differ by less than
-///   `1 + longest / quantum_i + longest / quantum_j` rounds.
+/// - While queues `i` and `j` of one scheduler are both backlogged and none of its queues is
+///   configured or flushed, the octets they sent, each divided by the queue's
+///   [`quantum`](Self::quantum), differ by less than `1 + longest / quantum_i + longest /
+///   quantum_j` rounds, and where one of the quanta is less than `longest` by less than one
+///   more.
 /// - `enqueue` and `dequeue` cost the same whatever the number of queues, but for
-///   what is not in cache. No method but `configure` may do more.
+///   what is not in cache. No method but `configure`, `remove` and `flush` may do more.
 /// - No method allocates or panics.
 ///
 /// Check an implementation with `conformance::wdrr_scheduler`.
@@ -178,6 +245,20 @@ pub trait WdrrScheduler {
     /// [`ConfigError`]; the queue is unchanged.
     fn configure(&mut self, queue: QueueId, config: QueueConfig) -> Result<(), ConfigError>;
 
+    /// Gives an empty queue up: it is not configured any more. [`flush`](Self::flush) empties
+    /// one at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NotEmpty`] while packets wait, [`ConfigError::UnknownQueue`] if it is not
+    /// configured; nothing has changed.
+    fn remove(&mut self, queue: QueueId) -> Result<(), ConfigError>;
+
+    /// Takes the first packet of `queue` out of turn, to be dropped: its verdict is
+    /// [`DropReason::QueueDeleted`], and it costs no other queue anything. `None` if nothing
+    /// waits there.
+    fn flush(&mut self, queue: QueueId) -> Option<Departure<Self::Handle>>;
+
     /// Appends a packet to `queue`.
     ///
     /// # Errors
@@ -190,8 +271,26 @@ pub trait WdrrScheduler {
     /// The next packet to leave, or `None` if there is none at `now`.
     fn dequeue(&mut self, now: Nanos) -> Option<Departure<Self::Handle>>;
 
+    /// The next packets to leave, into the first places of `departures`; how many. As so many
+    /// calls of [`dequeue`](Self::dequeue), but what they touch is fetched together.
+    #[inline(always)]
+    fn dequeue_batch(&mut self, now: Nanos, departures: &mut [Option<Departure<Self::Handle>>]) -> usize {
+        let mut count = 0;
+        for place in departures {
+            *place = self.dequeue(now);
+            if place.is_none() {
+                break;
+            }
+            count += 1;
+        }
+        count
+    }
+
     /// Packets waiting in `queue`.
     fn backlog(&self, queue: QueueId) -> u32;
+
+    /// What went through `queue`; all 0 if it is not configured.
+    fn stats(&self, queue: QueueId) -> QueueStats;
 
     /// Octets that `queue` may send in a round, 0 if it is not configured.
     fn quantum(&self, queue: QueueId) -> u64;
@@ -200,9 +299,13 @@ pub trait WdrrScheduler {
     /// before if it has it already, `None` if every queue is empty.
     fn next_due(&self, now: Nanos) -> Option<Nanos>;
 
-    /// Starts fetching what `enqueue` of this queue will touch. A hint.
+    /// Starts fetching the first line that `enqueue` of this queue will touch. A hint.
     #[inline(always)]
     fn prefetch(&self, _queue: QueueId) {}
+
+    /// Starts fetching what that line leads to, which it waits for. A hint.
+    #[inline(always)]
+    fn prefetch_deeper(&self, _queue: QueueId) {}
 }
 
 impl<T: WdrrScheduler + ?Sized> WdrrScheduler for &mut T {
@@ -210,6 +313,12 @@ impl<T: WdrrScheduler + ?Sized> WdrrScheduler for &mut T {
 
     fn configure(&mut self, queue: QueueId, config: QueueConfig) -> Result<(), ConfigError> {
         (**self).configure(queue, config)
+    }
+    fn remove(&mut self, queue: QueueId) -> Result<(), ConfigError> {
+        (**self).remove(queue)
+    }
+    fn flush(&mut self, queue: QueueId) -> Option<Departure<Self::Handle>> {
+        (**self).flush(queue)
     }
     #[inline(always)]
     fn enqueue(
@@ -221,8 +330,15 @@ impl<T: WdrrScheduler + ?Sized> WdrrScheduler for &mut T {
     fn dequeue(&mut self, now: Nanos) -> Option<Departure<Self::Handle>> {
         (**self).dequeue(now)
     }
+    #[inline(always)]
+    fn dequeue_batch(&mut self, now: Nanos, departures: &mut [Option<Departure<Self::Handle>>]) -> usize {
+        (**self).dequeue_batch(now, departures)
+    }
     fn backlog(&self, queue: QueueId) -> u32 {
         (**self).backlog(queue)
+    }
+    fn stats(&self, queue: QueueId) -> QueueStats {
+        (**self).stats(queue)
     }
     fn quantum(&self, queue: QueueId) -> u64 {
         (**self).quantum(queue)
@@ -233,5 +349,9 @@ impl<T: WdrrScheduler + ?Sized> WdrrScheduler for &mut T {
     #[inline(always)]
     fn prefetch(&self, queue: QueueId) {
         (**self).prefetch(queue);
+    }
+    #[inline(always)]
+    fn prefetch_deeper(&self, queue: QueueId) {
+        (**self).prefetch_deeper(queue);
     }
 }

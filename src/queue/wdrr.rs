@@ -1,149 +1,322 @@
 //! Deficit round robin with weights, over lists of descriptors from one pool.
 //!
 //! M. Shreedhar, G. Varghese, "Efficient Fair Queuing Using Deficit Round-Robin",
-//! IEEE/ACM Trans. Networking 4(3), 1996. Enqueue and dequeue are O(1): every queue
-//! earns at least the longest packet a round, which `configure` sees to, so that no
-//! turn passes without a departure.
+//! IEEE/ACM Trans. Networking 4(3), 1996, with the rounds of [`super::rounds`]: O(1) also
+//! where a queue earns far less in a round than its packets are long.
 
-use crate::arch::prefetch;
-use crate::exit::DropReason;
 use crate::id::{QueueId, SliceId};
-use crate::queue::{Arrival, ConfigError, Departure, QueueConfig, Rejected, Verdict, WdrrScheduler};
+use crate::queue::fifos::{Descriptor, Fifos, MOST_OCTETS, NONE, Queue, Reserve};
+use crate::queue::policy::{DropPolicy, TailDrop};
+use crate::queue::rounds::{Line, Lines, Ring, block_lines, ring_lines, rounds};
+use crate::queue::{
+    Arrival, ConfigError, Departure, QueueConfig, QueueStats, Rejected, Verdict, WdrrScheduler,
+};
 use crate::store::Store;
 use crate::time::Nanos;
-
-const NONE: u32 = u32::MAX;
 
 /// Weighted deficit round robin.
 ///
 /// A queue costs 64 octets and a waiting packet one descriptor, so that a hundred
-/// thousand queues may share what a few could fill. Queues that hold packets form a
-/// ring, in the order of the round; no other is ever looked at.
+/// thousand queues may share what a few could fill. Only queues that hold packets are ever
+/// looked at, and each of them only when it has earned its first packet.
 ///
-/// `Q` holds [`Queue`]s and `D` [`Descriptor`]s: arrays, lent slices, boxed slices.
-#[derive(Debug)]
-pub struct Wdrr<Q, D> {
-    queues: Q,
-    pool: D,
-    /// Descriptors that hold nothing.
+/// A weight of 1 earns `unit` octets a round. The smaller the unit, the shorter a round, and
+/// the sooner a queue is served again; the larger, the more packets leave in one turn, which
+/// costs less. A unit may be as small as a 4,095th of the longest packet.
+///
+/// `Q` holds [`Queue`]s, `D` [`Descriptor`]s, `L` [`Line`]s, of which [`lines`] says how many:
+/// arrays, lent slices, boxed slices. [`reserving`](Self::reserving) adds `A`, what slices have
+/// for themselves of the descriptors, and [`with_policy`](Self::with_policy) a [`DropPolicy`].
+///
+/// Cost: a packet touches its queue's line and its descriptor on the way in and on the way
+/// out, and on the way in the descriptor before it. [`dequeue_batch`] fetches ahead.
+///
+/// [`dequeue_batch`]: WdrrScheduler::dequeue_batch
+#[derive(Clone, Debug)]
+pub struct Wdrr<Q, D, L, A = [Reserve; 0], P = TailDrop> {
+    fifos: Fifos<Q, D, A, P>,
+    lines: L,
+    /// The first free line.
     free: u32,
-    /// Whose turn it is, and who is last in the round.
+    ring: Ring,
+    /// Whose turn it is: a queue that can send its first packet, and is in no list.
     turn: u32,
-    last: u32,
-    /// Whether `turn` has had its quantum.
-    credited: bool,
     /// Octets that a weight of 1 earns a round.
     unit: u32,
-    /// Octets of the longest packet.
-    longest: u32,
 }
 
-/// The state of one queue, in a cache line.
+/// A scheduler that has its memory to itself.
+#[cfg(feature = "alloc")]
+pub type BoxedWdrr<H, P = TailDrop> = Wdrr<
+    alloc::boxed::Box<[Queue]>,
+    alloc::boxed::Box<[Descriptor<H>]>,
+    alloc::boxed::Box<[Line]>,
+    alloc::boxed::Box<[Reserve]>,
+    P,
+>;
+
+/// What a round is made of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Quantum {
+    /// Octets that a weight of 1 earns a round: 1 to 65,535.
+    pub unit: u32,
+    /// Octets of the longest packet, up to 2^28 - 1.
+    pub longest: u32,
+}
+
+impl Quantum {
+    /// A round in which a weight of 1 earns the longest packet: no queue waits for more than
+    /// one round, and none has to be put far ahead.
+    pub const fn of_longest(longest: u32) -> Self {
+        Self { unit: longest, longest }
+    }
+
+    /// The rounds that a scheduler must tell apart.
+    pub(super) const fn rounds(self) -> Result<u32, ConfigError> {
+        let Self { unit, longest } = self;
+        // A deficit is what is left for a packet, and what a round earns.
+        let highest = QueueConfig::MAX_WEIGHT as u64 * unit as u64 + longest as u64;
+        match rounds(unit, longest) {
+            Some(rounds) if highest <= u32::MAX as u64 && longest <= MOST_OCTETS => Ok(rounds),
+            _ => Err(ConfigError::Unit { unit, longest }),
+        }
+    }
+}
+
+/// Lines that a scheduler of so many queues needs for its rounds; 0 if it does not take the
+/// quantum.
+pub const fn lines(queues: usize, quantum: Quantum) -> usize {
+    match quantum.rounds() {
+        Ok(rounds) => ring_lines(rounds) + block_lines(queues, 1, rounds),
+        Err(_) => 0,
+    }
+}
+
+/// The memory of a scheduler: arrays, lent slices or boxed slices, whatever they hold.
 #[derive(Clone, Debug)]
-#[repr(align(64))]
-pub struct Queue {
-    head: u32,
-    tail: u32,
-    packets: u32,
-    limit_packets: u32,
-    /// Octets a round; 0 if the queue is not configured.
-    quantum: u32,
-    deficit: u32,
-    octets: u64,
-    limit_octets: u64,
-    /// Who follows in the round.
-    next: u32,
-    owner: SliceId,
+pub struct Memory<Q, D, L, A> {
+    /// [`Queue`]s, as many as there are to be.
+    pub queues: Q,
+    /// [`Descriptor`]s, for as many packets as may wait.
+    pub descriptors: D,
+    /// [`Line`]s, as many as [`lines`] says.
+    pub lines: L,
+    /// A [`Reserve`] for each slice that is to own a queue; none where all share.
+    pub reserves: A,
 }
 
-impl Queue {
-    /// A queue that is not configured.
-    pub const NEW: Self = Self {
-        head: NONE,
-        tail: NONE,
-        packets: 0,
-        limit_packets: 0,
-        quantum: 0,
-        deficit: 0,
-        octets: 0,
-        limit_octets: 0,
-        next: NONE,
-        owner: SliceId::SUBSTRATE,
-    };
-}
-
-/// A waiting packet.
-#[derive(Clone, Debug)]
-pub struct Descriptor<H> {
-    handle: Option<H>,
-    octets: u32,
-    next: u32,
-}
-
-impl<H> Descriptor<H> {
-    /// Holds nothing.
-    pub const NEW: Self = Self { handle: None, octets: 0, next: NONE };
-}
-
-impl<H, Q, D> Wdrr<Q, D>
+impl<H, Q, D, L> Wdrr<Q, D, L>
 where
     Q: Store<Item = Queue>,
     D: Store<Item = Descriptor<H>>,
+    L: Store<Item = Line>,
 {
-    /// No queue configured, in memory that holds nothing. A weight of 1 earns `unit`
-    /// octets a round; packets have up to `longest` octets.
-    ///
-    /// The smaller the units, the shorter a round; the smallest weight in use times
-    /// `unit` must be at least `longest`.
+    /// No queue configured, no reserves, no policy but limits. What the memory holds is void.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Quantum`] if even the highest weight would earn less than
-    /// `longest`, or more, with `longest` on top, than 32 bits hold.
-    pub fn new(mut queues: Q, mut pool: D, unit: u32, longest: u32) -> Result<Self, ConfigError> {
-        let highest = u64::from(QueueConfig::MAX_WEIGHT) * u64::from(unit);
-        // A deficit is what one round leaves, less than `longest`, and one quantum.
-        if highest < u64::from(longest) || highest + u64::from(longest) > u64::from(u32::MAX) {
-            return Err(ConfigError::Quantum { weight: QueueConfig::MAX_WEIGHT, quantum: highest, longest });
+    /// [`ConfigError::Unit`] if the unit is 0 or less than a 4,095th of the longest packet, or
+    /// if 65,536 units and the longest packet are more than 32 bits hold;
+    /// [`ConfigError::Lines`] if [`lines`] asks for more.
+    pub fn new(queues: Q, descriptors: D, lines: L, quantum: Quantum) -> Result<Self, ConfigError> {
+        Self::with(Memory { queues, descriptors, lines, reserves: [] }, TailDrop, quantum)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<H, P: DropPolicy> BoxedWdrr<H, P> {
+    /// In memory of its own: so many queues and packets, and slices that own queues (0 where
+    /// none is to have a [`reserve`](Self::reserve)).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Unit`], as [`Wdrr::new`].
+    pub fn boxed(
+        queues: usize, packets: usize, slices: usize, policy: P, quantum: Quantum,
+    ) -> Result<Self, ConfigError> {
+        let memory = Memory {
+            queues: boxed(queues, || Queue::NEW),
+            descriptors: boxed(packets, || Descriptor::NEW),
+            lines: boxed(lines(queues, quantum), || Line::NEW),
+            reserves: boxed(slices, || Reserve::NEW),
+        };
+        Self::with(memory, policy, quantum)
+    }
+}
+
+#[cfg(feature = "alloc")]
+fn boxed<T>(count: usize, item: impl Fn() -> T) -> alloc::boxed::Box<[T]> {
+    core::iter::repeat_with(item).take(count).collect()
+}
+
+impl<H, Q, D, L, A, P> Wdrr<Q, D, L, A, P>
+where
+    Q: Store<Item = Queue>,
+    D: Store<Item = Descriptor<H>>,
+    L: Store<Item = Line>,
+    A: Store<Item = Reserve>,
+    P: DropPolicy,
+{
+    /// No queue configured; with reserves and a policy. What the memory holds is void.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Wdrr::new).
+    pub fn with(memory: Memory<Q, D, L, A>, policy: P, quantum: Quantum) -> Result<Self, ConfigError> {
+        let rounds = quantum.rounds()?;
+        let Memory { queues, descriptors, mut lines, reserves } = memory;
+        let (needed, has) = (self::lines(queues.items().len(), quantum), lines.items().len());
+        if has < needed {
+            return Err(ConfigError::Lines { needed, has });
         }
-        queues.items_mut().fill(Queue::NEW);
-        let mut free = NONE;
-        for (descriptor, at) in pool.items_mut().iter_mut().zip(0..NONE).rev() {
-            descriptor.next = core::mem::replace(&mut free, at);
-        }
-        Ok(Self { queues, pool, free, turn: NONE, last: NONE, credited: false, unit, longest })
+        let (ring, mut free) = (Ring::new(rounds, 0), NONE);
+        let mut blocks = Lines { lines: lines.items_mut(), free: &mut free };
+        blocks.begin(ring_lines(rounds));
+        ring.begin(&mut blocks);
+        let fifos = Fifos::new(queues, descriptors, reserves, policy, quantum.longest);
+        Ok(Self { fifos, lines, free, ring, turn: NONE, unit: quantum.unit })
+    }
+
+    /// Keeps `packets` descriptors for the packets of `slice`: no other slice's can take them.
+    /// What is nobody's reserve, all share. A reserve that grows into what others use holds
+    /// as their packets leave.
+    ///
+    /// Cost: in proportion to the reserves.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Reserve`] if all reserves were more than there are descriptors,
+    /// [`ConfigError::Slices`] if there is no [`Reserve`] left for it; nothing has changed.
+    pub fn reserve(&mut self, slice: SliceId, packets: u32) -> Result<(), ConfigError> {
+        self.fifos.reserve(slice, packets)
     }
 
     /// Queues, configured or not.
     pub fn queues(&self) -> usize {
-        self.queues.items().len()
+        self.fifos.queues.items().len()
     }
 
-    /// The packets that wait, in no order, with their queues: to account for them.
+    /// The packets that wait in all queues.
     pub fn waiting(&self) -> u64 {
-        self.queues.items().iter().map(|queue| u64::from(queue.packets)).sum()
+        self.fifos.waiting
     }
 
-    /// Octets waiting in `queue`.
-    pub fn backlog_octets(&self, queue: QueueId) -> u64 {
-        self.queues.items().get(queue.0 as usize).map_or(0, |queue| queue.octets)
+    /// The policy, with what it counted.
+    pub fn policy(&self) -> &P {
+        &self.fifos.policy
     }
 
-    #[cold]
-    #[inline(never)]
-    fn refusal(&self, id: QueueId, octets: u32) -> DropReason {
-        match self.queues.items().get(id.0 as usize) {
-            Some(queue) if queue.quantum > 0 && octets > self.longest => DropReason::TooLong,
-            Some(queue) if queue.quantum > 0 => DropReason::QueueFull,
-            _ => DropReason::UnknownQueue,
+    /// The policy, to be changed.
+    pub fn policy_mut(&mut self) -> &mut P {
+        &mut self.fifos.policy
+    }
+
+    /// A queue has got its first packet, or another one first: puts it in the list of the
+    /// round in which it will have earned it, at least one ahead.
+    #[inline(always)]
+    fn wait(&mut self, id: u32) {
+        let Some(queue) = self.fifos.queues.items_mut().get_mut(id as usize) else { return };
+        let ahead = queue.earn(queue.first.octets(), 1);
+        let mut lines = Lines { lines: self.lines.items_mut(), free: &mut self.free };
+        queue.place = self.ring.put(&mut lines, ahead, id);
+    }
+
+    /// Takes a queue out of its list.
+    fn unlist(&mut self, place: u32) {
+        let mut lines = Lines { lines: self.lines.items_mut(), free: &mut self.free };
+        if let Some(moved) = self.ring.remove(&mut lines, place)
+            && let Some(queue) = self.fifos.get_mut(QueueId(moved))
+        {
+            queue.place = place;
         }
+    }
+
+    /// A queue that waits in a list has another quantum than `before`, or another packet
+    /// first: what it has earned so far it keeps, and from here on it earns anew.
+    fn relist(&mut self, id: u32, before: u32) {
+        let Some(queue) = self.fifos.queues.items_mut().get_mut(id as usize) else { return };
+        let lines = Lines { lines: self.lines.items_mut(), free: &mut self.free };
+        let (place, ahead) = (queue.place, self.ring.ahead(&lines, queue.place));
+        queue.deficit = queue.deficit.saturating_sub(ahead.max(1).wrapping_mul(before));
+        if ahead == 0 {
+            // Its turn in this round is still to come.
+            queue.deficit = queue.deficit.saturating_add(queue.quantum);
+            if queue.deficit >= queue.first.octets() {
+                return;
+            }
+        }
+        self.unlist(place);
+        self.wait(id);
+    }
+
+    /// A queue whose first packet left: it goes on, waits, or is empty.
+    #[inline(always)]
+    fn settle(&mut self, id: u32) {
+        let Some(queue) = self.fifos.queues.items_mut().get_mut(id as usize) else { return };
+        if queue.packets == 0 {
+            queue.deficit = 0;
+            self.turn = NONE;
+        } else if queue.deficit < queue.first.octets() {
+            self.turn = NONE;
+            self.wait(id);
+        }
+    }
+
+    #[inline(always)]
+    fn serve(&mut self, now: Nanos) -> Option<Departure<H>> {
+        if self.turn == NONE {
+            let mut lines = Lines { lines: self.lines.items_mut(), free: &mut self.free };
+            self.turn = self.ring.pop(&mut lines)?;
+            if let Some(queue) = self.fifos.queues.items_mut().get_mut(self.turn as usize) {
+                queue.place = NONE;
+            }
+        }
+        let id = self.turn;
+        let departure = self.fifos.pop(now, id)?;
+        if !matches!(departure.verdict, Verdict::Drop(_))
+            && let Some(queue) = self.fifos.queues.items_mut().get_mut(id as usize)
+        {
+            queue.deficit = queue.deficit.wrapping_sub(departure.octets);
+        }
+        self.settle(id);
+        Some(departure)
+    }
+
+    /// Starts fetching what the next departures touch: queues first, then packets.
+    #[inline(never)]
+    fn fetch(&self, count: usize) {
+        let upcoming = || self.ring.upcoming(self.lines.items()).take(count);
+        upcoming().for_each(|id| self.fifos.prefetch(QueueId(id)));
+        upcoming().for_each(|id| self.fifos.prefetch_first(QueueId(id)));
     }
 }
 
-impl<H, Q, D> WdrrScheduler for Wdrr<Q, D>
+impl Queue {
+    /// Earns rounds until it may send so many octets, but so many rounds at least; how many.
+    #[inline(always)]
+    pub(super) fn earn(&mut self, octets: u32, least: u32) -> u32 {
+        let missing = octets.saturating_sub(self.deficit);
+        let rounds = if missing <= self.quantum.wrapping_mul(least) {
+            least
+        } else {
+            missing.div_ceil(self.quantum.max(1))
+        };
+        // Less than a round and the longest packet: within 32 bits, see `Quantum::rounds`.
+        self.deficit = self.deficit.wrapping_add(rounds.wrapping_mul(self.quantum));
+        rounds
+    }
+}
+
+/// Queues whose lines are not fetched ahead: they stay in the nearest caches.
+const NEAR: usize = 512;
+
+impl<H, Q, D, L, A, P> WdrrScheduler for Wdrr<Q, D, L, A, P>
 where
     Q: Store<Item = Queue>,
     D: Store<Item = Descriptor<H>>,
+    L: Store<Item = Line>,
+    A: Store<Item = Reserve>,
+    P: DropPolicy,
 {
     type Handle = H;
 
@@ -152,245 +325,97 @@ where
         if weight == 0 || weight > QueueConfig::MAX_WEIGHT {
             return Err(ConfigError::Weight(weight));
         }
-        let quantum = u64::from(weight) * u64::from(self.unit);
-        if quantum < u64::from(self.longest) {
-            return Err(ConfigError::Quantum { weight, quantum, longest: self.longest });
-        }
-        let queues = self.queues.items_mut();
-        let count = queues.len();
-        let queue = queues.get_mut(id.0 as usize);
-        let queue = queue.ok_or(ConfigError::UnknownQueue { queue: id, queues: count })?;
-        if queue.packets > 0 && queue.owner != config.owner {
-            return Err(ConfigError::Owner(queue.owner));
-        }
-        // `new` saw that the highest quantum fits.
-        queue.quantum = quantum as u32;
-        queue.owner = config.owner;
-        (queue.limit_packets, queue.limit_octets) = (config.limit_packets, config.limit_octets);
-        // A queue in mid-round keeps no more than a round's worth.
-        queue.deficit = queue.deficit.min(queue.quantum.saturating_add(self.longest));
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn enqueue(&mut self, _: Nanos, id: QueueId, handle: H, arrival: Arrival) -> Result<(), Rejected<H>> {
-        let octets = arrival.octets;
-        let longest = self.longest;
-        let (queues, pool) = (self.queues.items_mut(), self.pool.items_mut());
-        let at = self.free;
-        let queue = queues.get_mut(id.0 as usize).filter(|queue| {
-            let filled = queue.octets + u64::from(octets);
-            queue.packets < queue.limit_packets && filled <= queue.limit_octets && octets <= longest
-        });
-        let (Some(queue), Some(descriptor)) = (queue, pool.get_mut(at as usize)) else {
-            return Err(Rejected { handle, reason: self.refusal(id, octets) });
-        };
-        self.free = descriptor.next;
-        (descriptor.handle, descriptor.octets) = (Some(handle), octets);
-        queue.packets += 1;
-        queue.octets += u64::from(octets);
-        let tail = core::mem::replace(&mut queue.tail, at);
-        if queue.packets > 1 {
-            if let Some(tail) = pool.get_mut(tail as usize) {
-                tail.next = at;
-            }
+        self.fifos.configure(id, config)?;
+        let (quantum, longest) = (weight * self.unit, self.fifos.longest);
+        let Some(queue) = self.fifos.get_mut(id) else { return Ok(()) };
+        let before = core::mem::replace(&mut queue.quantum, quantum);
+        if queue.packets == 0 || before == quantum {
             return Ok(());
         }
-        queue.head = at;
-        let last = core::mem::replace(&mut self.last, id.0);
-        match queues.get_mut(last as usize) {
-            Some(last) if self.turn != NONE => last.next = id.0,
-            _ => self.turn = id.0,
+        if self.turn == id.0 {
+            // What it has, up to a round's worth: its first packet is paid for.
+            queue.deficit = queue.deficit.min(quantum.saturating_add(longest));
+            return Ok(());
+        }
+        self.relist(id.0, before);
+        Ok(())
+    }
+
+    fn remove(&mut self, id: QueueId) -> Result<(), ConfigError> {
+        self.fifos.remove(id)
+    }
+
+    fn flush(&mut self, id: QueueId) -> Option<Departure<H>> {
+        let departure = self.fifos.flush(id.0)?;
+        let queue = self.fifos.get_mut(id)?;
+        if self.turn == id.0 {
+            self.settle(id.0);
+        } else if queue.packets == 0 {
+            queue.deficit = 0;
+            let place = core::mem::replace(&mut queue.place, NONE);
+            self.unlist(place);
+        } else if queue.deficit < queue.first.octets() {
+            let quantum = queue.quantum;
+            self.relist(id.0, quantum);
+        }
+        Some(departure)
+    }
+
+    #[inline(always)]
+    fn enqueue(&mut self, now: Nanos, id: QueueId, handle: H, arrival: Arrival) -> Result<(), Rejected<H>> {
+        if self.fifos.push(now, id, handle, arrival)? {
+            self.wait(id.0);
         }
         Ok(())
     }
 
     #[inline(always)]
-    fn dequeue(&mut self, _: Nanos) -> Option<Departure<H>> {
-        let (queues, pool) = (self.queues.items_mut(), self.pool.items_mut());
-        // Twice round a queue at most: what it has left, or its new quantum, will do.
-        loop {
-            let turn = self.turn;
-            let queue = queues.get_mut(turn as usize)?;
-            let descriptor = pool.get_mut(queue.head as usize)?;
-            if !self.credited {
-                queue.deficit += queue.quantum;
-                self.credited = true;
-            }
-            let octets = descriptor.octets;
-            if let Some(deficit) = queue.deficit.checked_sub(octets) {
-                queue.deficit = deficit;
-                let next = core::mem::replace(&mut descriptor.next, self.free);
-                self.free = core::mem::replace(&mut queue.head, next);
-                queue.packets -= 1;
-                queue.octets -= u64::from(octets);
-                let owner = queue.owner;
-                if queue.packets == 0 {
-                    // An idle queue saves no credit and has no turn.
-                    queue.deficit = 0;
-                    self.credited = false;
-                    self.turn = core::mem::replace(&mut queue.next, NONE);
-                }
-                let handle = descriptor.handle.take()?;
-                let verdict = Verdict::Send;
-                return Some(Departure { handle, octets, queue: QueueId(turn), owner, verdict });
-            }
-            self.credited = false;
-            if queue.next != NONE {
-                self.turn = core::mem::replace(&mut queue.next, NONE);
-                let last = core::mem::replace(&mut self.last, turn);
-                queues.get_mut(last as usize)?.next = turn;
-            }
+    fn dequeue(&mut self, now: Nanos) -> Option<Departure<H>> {
+        self.serve(now)
+    }
+
+    #[inline(always)]
+    fn dequeue_batch(&mut self, now: Nanos, departures: &mut [Option<Departure<H>>]) -> usize {
+        if self.queues() > NEAR {
+            self.fetch(departures.len());
         }
+        let mut count = 0;
+        for departure in departures {
+            *departure = self.serve(now);
+            if departure.is_none() {
+                break;
+            }
+            count += 1;
+        }
+        count
     }
 
-    fn backlog(&self, queue: QueueId) -> u32 {
-        self.queues.items().get(queue.0 as usize).map_or(0, |queue| queue.packets)
+    fn backlog(&self, id: QueueId) -> u32 {
+        self.fifos.get(id).map_or(0, |queue| queue.packets)
     }
 
-    fn quantum(&self, queue: QueueId) -> u64 {
-        self.queues.items().get(queue.0 as usize).map_or(0, |queue| u64::from(queue.quantum))
+    fn quantum(&self, id: QueueId) -> u64 {
+        self.fifos.get(id).map_or(0, |queue| queue.quantum.into())
+    }
+
+    fn stats(&self, id: QueueId) -> QueueStats {
+        self.fifos.stats(id)
     }
 
     fn next_due(&self, now: Nanos) -> Option<Nanos> {
-        (self.turn != NONE).then_some(now)
+        (self.fifos.waiting > 0).then_some(now)
     }
 
     #[inline(always)]
-    fn prefetch(&self, queue: QueueId) {
-        if let Some(queue) = self.queues.items().get(queue.0 as usize) {
-            prefetch(queue);
-        }
+    fn prefetch(&self, id: QueueId) {
+        self.fifos.prefetch(id);
+    }
+
+    #[inline(always)]
+    fn prefetch_deeper(&self, id: QueueId) {
+        self.fifos.prefetch_last(id);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::VecDeque;
-    use std::vec::Vec;
-
-    fn wdrr() -> Wdrr<[Queue; 4], [Descriptor<u32>; 16]> {
-        let mut wdrr = Wdrr::new([Queue::NEW; 4], [const { Descriptor::NEW }; 16], 100, 300).unwrap();
-        for (queue, weight) in [3, 6, 9].into_iter().enumerate() {
-            let config = QueueConfig { weight, ..QueueConfig::new(SliceId(1)) };
-            wdrr.configure(QueueId(queue as u32), config).unwrap();
-        }
-        wdrr
-    }
-
-    /// The algorithm of the paper, word for word, with a list of active queues.
-    struct Model {
-        queues: [VecDeque<(u32, u32)>; 4],
-        quantum: [u32; 4],
-        deficit: [u32; 4],
-        active: VecDeque<usize>,
-        in_turn: bool,
-    }
-
-    impl Model {
-        fn enqueue(&mut self, queue: usize, handle: u32, octets: u32) {
-            if self.queues[queue].is_empty() {
-                self.active.push_back(queue);
-            }
-            self.queues[queue].push_back((handle, octets));
-        }
-
-        fn dequeue(&mut self) -> Option<(usize, u32, u32)> {
-            loop {
-                let queue = *self.active.front()?;
-                if !self.in_turn {
-                    self.deficit[queue] += self.quantum[queue];
-                    self.in_turn = true;
-                }
-                let (handle, octets) = *self.queues[queue].front()?;
-                if octets <= self.deficit[queue] {
-                    self.deficit[queue] -= octets;
-                    self.queues[queue].pop_front();
-                    if self.queues[queue].is_empty() {
-                        self.deficit[queue] = 0;
-                        self.active.pop_front();
-                        self.in_turn = false;
-                    }
-                    return Some((queue, handle, octets));
-                }
-                self.active.rotate_left(1);
-                self.in_turn = false;
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn departures_are_those_of_the_algorithm_as_published(
-            history in prop::collection::vec((any::<bool>(), 0u32..4, 1u32..320), 1..300),
-        ) {
-            let mut wdrr = wdrr();
-            let mut model = Model {
-                queues: Default::default(), quantum: [300, 600, 900, 0], deficit: [0; 4],
-                active: VecDeque::new(), in_turn: false,
-            };
-            let mut waiting = 0;
-            for (handle, (enqueue, queue, octets)) in (0..).zip(history) {
-                if enqueue {
-                    let refused = wdrr.enqueue(Nanos::ZERO, QueueId(queue), handle, Arrival::new(octets)).err();
-                    let expected = match queue {
-                        3 => Some(DropReason::UnknownQueue),
-                        _ if octets > 300 => Some(DropReason::TooLong),
-                        _ if waiting == 16 => Some(DropReason::QueueFull),
-                        _ => None,
-                    };
-                    prop_assert_eq!(refused, expected.map(|reason| Rejected { handle, reason }));
-                    if expected.is_none() {
-                        model.enqueue(queue as usize, handle, octets);
-                        waiting += 1;
-                    }
-                } else {
-                    let departure = wdrr.dequeue(Nanos::ZERO);
-                    let expected = model.dequeue();
-                    waiting -= u32::from(expected.is_some());
-                    prop_assert_eq!(departure.map(|d| (d.queue.0 as usize, d.handle, d.octets)), expected);
-                }
-                let backlogs: Vec<u32> = (0..4).map(|queue| wdrr.backlog(QueueId(queue))).collect();
-                let expected: Vec<u32> = model.queues.iter().map(|queue| queue.len() as u32).collect();
-                prop_assert_eq!(backlogs, expected);
-                prop_assert_eq!((wdrr.waiting(), wdrr.next_due(Nanos(7)).is_some()), (waiting.into(), waiting > 0));
-            }
-        }
-    }
-
-    #[test]
-    fn limits_count_packets_and_octets() {
-        let mut wdrr = wdrr();
-        let limited =
-            QueueConfig { weight: 3, limit_packets: 2, limit_octets: 350, ..QueueConfig::new(SliceId(1)) };
-        wdrr.configure(QueueId(0), limited).unwrap();
-        let mut put = |octets| wdrr.enqueue(Nanos::ZERO, QueueId(0), 0, Arrival::new(octets)).is_ok();
-        assert_eq!([put(200), put(151), put(150), put(0)], [true, false, true, false]);
-        assert_eq!(wdrr.backlog_octets(QueueId(0)), 350);
-    }
-
-    #[test]
-    fn bad_configurations_change_nothing() {
-        let mut wdrr = wdrr();
-        let config = QueueConfig::new(SliceId(1));
-        let with = |weight| QueueConfig { weight, ..config };
-        let queue = QueueId(1);
-        wdrr.enqueue(Nanos::ZERO, queue, 7, Arrival::new(10)).unwrap();
-        assert_eq!(wdrr.configure(queue, with(0)), Err(ConfigError::Weight(0)));
-        assert_eq!(wdrr.configure(queue, with(65_537)), Err(ConfigError::Weight(65_537)));
-        let small = ConfigError::Quantum { weight: 2, quantum: 200, longest: 300 };
-        assert_eq!(wdrr.configure(queue, with(2)), Err(small));
-        let unknown = ConfigError::UnknownQueue { queue: QueueId(4), queues: 4 };
-        assert_eq!(wdrr.configure(QueueId(4), with(3)), Err(unknown));
-        let foreign = QueueConfig { owner: SliceId(2), ..with(3) };
-        assert_eq!(wdrr.configure(queue, foreign), Err(ConfigError::Owner(SliceId(1))));
-        assert_eq!((wdrr.quantum(queue), wdrr.backlog(queue)), (600, 1));
-        let units = [(0, 1), (65_535, 65_536), (65_536, 1)];
-        for (unit, longest) in units {
-            assert!(Wdrr::new([Queue::NEW; 1], [const { Descriptor::<u8>::NEW }; 1], unit, longest).is_err());
-        }
-        assert!(Wdrr::new([Queue::NEW; 1], [const { Descriptor::<u8>::NEW }; 1], 65_535, 65_535).is_ok());
-    }
-}
+mod tests;

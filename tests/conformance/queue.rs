@@ -6,8 +6,8 @@ use fastpath::conformance::{QueueSet, wdrr_scheduler};
 use fastpath::exit::DropReason;
 use fastpath::id::QueueId;
 use fastpath::queue::{
-    Arrival, ConfigError, Departure, Descriptor, Paced, Queue, QueueConfig, QueueManager, Rate, Rejected,
-    Verdict, Wdrr, WdrrScheduler,
+    Arrival, BoxedWdrr, ConfigError, Departure, Paced, Quantum, QueueConfig, QueueManager, QueueStats, Rate,
+    Rejected, TailDrop, Verdict, WdrrScheduler,
 };
 use fastpath::time::Nanos;
 
@@ -15,15 +15,19 @@ const QUEUES: [QueueId; 4] = [QueueId(0), QueueId(1), QueueId(2), QueueId(3)];
 const SET: QueueSet<'_> =
     QueueSet { schedulers: &[&QUEUES], weight: 1, longest: 1500, overhead: 0, room: 40 };
 
-type FourQueues = Wdrr<[Queue; 4], [Descriptor<u32>; 160]>;
+type FourQueues = BoxedWdrr<u32>;
 
 fn wdrr(unit: u32, longest: u32) -> FourQueues {
-    Wdrr::new([Queue::NEW; 4], [const { Descriptor::NEW }; 160], unit, longest).unwrap()
+    BoxedWdrr::boxed(4, 160, 0, TailDrop, Quantum { unit, longest }).unwrap()
 }
 
 #[test]
 fn wdrr_is_a_scheduler() {
     wdrr_scheduler(|| wdrr(1500, 1500), SET, 4, 1);
+    // Quanta far below the longest packet.
+    for unit in [1, 7, 100, 400, 1499] {
+        wdrr_scheduler(|| wdrr(unit, 1500), SET, 4, u64::from(unit));
+    }
     // Finer weights, other sizes.
     wdrr_scheduler(|| wdrr(10, 1500), QueueSet { weight: 150, ..SET }, 2, 2);
     wdrr_scheduler(|| wdrr(9000, 9000), QueueSet { longest: 9000, ..SET }, 2, 3);
@@ -235,6 +239,31 @@ impl WdrrScheduler for Faulty {
                 verdict: Verdict::Send,
             });
         }
+    }
+
+    fn remove(&mut self, id: QueueId) -> Result<(), ConfigError> {
+        let queues = self.queues.len();
+        let queue = self.queues.get_mut(id.0 as usize).filter(|queue| queue.config.is_some());
+        let queue = queue.ok_or(ConfigError::UnknownQueue { queue: id, queues })?;
+        let packets = queue.packets.len() as u32;
+        if packets > 0 {
+            return Err(ConfigError::NotEmpty { queue: id, packets });
+        }
+        *queue = Waiting::default();
+        Ok(())
+    }
+
+    fn flush(&mut self, id: QueueId) -> Option<Departure<u32>> {
+        let queue = self.queues.get_mut(id.0 as usize)?;
+        let (handle, octets) = queue.packets.pop_front()?;
+        let (owner, verdict) = (queue.config?.owner, Verdict::Drop(DropReason::QueueDeleted));
+        Some(Departure { handle, octets, queue: id, owner, verdict })
+    }
+
+    fn stats(&self, id: QueueId) -> QueueStats {
+        let Some(queue) = self.queues.get(id.0 as usize) else { return QueueStats::default() };
+        let packets = queue.packets.len() as u32;
+        QueueStats { packets, octets: queue.octets(), ..QueueStats::default() }
     }
 
     fn backlog(&self, id: QueueId) -> u32 {

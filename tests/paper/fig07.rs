@@ -13,7 +13,7 @@
 use fastpath::exit::DropReason;
 use fastpath::id::{EgressId, QueueId, SliceId};
 use fastpath::queue::{
-    Arrival, Descriptor, Paced, Queue, QueueConfig, QueueManager, Rate, Wdrr, WdrrScheduler,
+    Arrival, BoxedWdrr, Paced, Quantum, QueueConfig, QueueManager, Rate, TailDrop, WdrrScheduler,
 };
 use fastpath::stats::{Count, Counters, Event, ROW, SliceAccount, StatsBlock};
 use fastpath::time::Nanos;
@@ -128,7 +128,7 @@ trait Router {
     fn read(&self, source: usize) -> Reading;
 }
 
-type Interface<H> = Paced<Wdrr<[Queue; 8], Box<[Descriptor<H>]>>>;
+type Interface<H> = Paced<BoxedWdrr<H>>;
 
 /// The queue manager of section 4: ten schedulers, of which one is in use.
 type Manager<H> = QueueManager<[Interface<H>; 10]>;
@@ -163,8 +163,7 @@ fn manager<H>(setup: &Setup) -> Manager<H> {
     let unit = ROUND / setup.weights.iter().sum::<u32>();
     let schedulers = std::array::from_fn(|interface| {
         let room = if interface == INTERFACE { ROOM } else { 0 };
-        let pool = (0..room).map(|_| Descriptor::NEW).collect();
-        let wdrr = Wdrr::new([Queue::NEW; 8], pool, unit, LONGEST).unwrap();
+        let wdrr = BoxedWdrr::boxed(8, room, 0, TailDrop, Quantum { unit, longest: LONGEST }).unwrap();
         Paced::new(wdrr, rate, setup.overhead, Nanos::ZERO)
     });
     let mut manager = QueueManager::new(schedulers, 3);

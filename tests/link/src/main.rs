@@ -28,7 +28,9 @@ const IP: SliceId = SliceId(1);
 const LABEL: SliceId = SliceId(2);
 
 type Buf = [u8; 96];
-type Scheduler = Paced<Wdrr<[Queue; 2], [Descriptor<Packet<Buf>>; 8]>>;
+const QUANTUM: Quantum = Quantum::of_longest(1500);
+const LINES: usize = fastpath::queue::lines(2, QUANTUM);
+type Scheduler = Paced<Wdrr<[Queue; 2], [Descriptor<Packet<Buf>>; 8], [Line; LINES]>>;
 
 /// 20 octets of IPv4 from 192.168.0.1 to 10.1.2.3, time to live 64.
 const INNER: [u8; 20] = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0xae, 0x2c, 192, 168, 0, 1, 10, 1, 2, 3];
@@ -57,7 +59,7 @@ fn run() -> Result<(), u8> {
 
     let rate = Rate::bits_per_second(1_000_000_000).map_err(|_| 5)?;
     let scheduler = || -> Result<Scheduler, u8> {
-        let wdrr = Wdrr::new([Queue::NEW; 2], [const { Descriptor::NEW }; 8], 1500, 1500).map_err(|_| 6)?;
+        let wdrr = Wdrr::new([Queue::NEW; 2], [const { Descriptor::NEW }; 8], [Line::NEW; LINES], QUANTUM).map_err(|_| 6)?;
         Ok(Paced::new(wdrr, rate, Scheduler::ETHERNET, Nanos::ZERO))
     };
     let mut queues = QueueManager::new([scheduler()?, scheduler()?], 1);

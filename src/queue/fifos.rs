@@ -1,0 +1,427 @@
+//! Queues of packets in one pool of descriptors: order, limits, reserves, counts. Who is
+//! served, and when, is not known here.
+
+use crate::arch::prefetch;
+use crate::exit::DropReason;
+use crate::id::{QueueId, SliceId};
+use crate::queue::policy::{Depth, DropPolicy};
+use crate::queue::{Arrival, ConfigError, Departure, QueueConfig, QueueStats, Rejected, Verdict};
+use crate::store::Store;
+use crate::time::Nanos;
+
+pub(super) const NONE: u32 = u32::MAX;
+
+/// Octets of the longest packet that a descriptor can tell.
+pub(super) const MOST_OCTETS: u32 = Packet::OCTETS;
+
+/// The state of one queue, in a cache line.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+pub struct Queue {
+    /// The first and the last descriptor.
+    head: u32,
+    tail: u32,
+    /// The first packet.
+    pub(super) first: Packet,
+    pub(super) packets: u32,
+    octets: u32,
+    limit_packets: u32,
+    limit_octets: u32,
+    /// Octets a round; 0 if the queue is not configured.
+    pub(super) quantum: u32,
+    /// Octets that it may send before or in the round whose list it is in.
+    pub(super) deficit: u32,
+    /// Where it stands in the lists of a ring.
+    pub(super) place: u32,
+    pub(super) owner: SliceId,
+    /// The number of its owner's reserve, or of none.
+    pub(super) reserve: u16,
+    /// The most packets that ever waited.
+    most: u32,
+    out_packets: u64,
+    out_octets: u64,
+}
+
+impl Queue {
+    /// A queue that is not configured.
+    pub const NEW: Self = Self {
+        head: NONE,
+        tail: NONE,
+        first: Packet(0),
+        packets: 0,
+        octets: 0,
+        limit_packets: 0,
+        limit_octets: 0,
+        quantum: 0,
+        deficit: 0,
+        place: NONE,
+        owner: SliceId::SUBSTRATE,
+        reserve: u16::MAX,
+        most: 0,
+        out_packets: 0,
+        out_octets: 0,
+    };
+
+    #[inline(always)]
+    fn depth(&self) -> Depth {
+        Depth { packets: self.packets, octets: self.octets }
+    }
+}
+
+const _: () = assert!(size_of::<Queue>() == 64);
+
+/// What is known of a packet that waits, in a word: octets, drop precedence, whether it may be
+/// marked, and whether it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packet(u32);
+
+impl Packet {
+    const OCTETS: u32 = (1 << 28) - 1;
+    const MARKED: u32 = 1 << 31;
+
+    #[inline(always)]
+    fn new(arrival: Arrival, marked: bool) -> Self {
+        let precedence = u32::from(arrival.precedence & 3);
+        let flags = precedence | u32::from(arrival.ecn_capable) << 2 | u32::from(marked) << 3;
+        Self(arrival.octets & Self::OCTETS | flags << 28)
+    }
+
+    #[inline(always)]
+    pub(super) fn octets(self) -> u32 {
+        self.0 & Self::OCTETS
+    }
+
+    #[inline(always)]
+    fn arrival(self) -> Arrival {
+        Arrival {
+            octets: self.octets(),
+            precedence: (self.0 >> 28 & 3) as u8,
+            ecn_capable: self.0 >> 30 & 1 != 0,
+        }
+    }
+}
+
+/// A waiting packet.
+#[derive(Clone, Debug)]
+pub struct Descriptor<H> {
+    handle: Option<H>,
+    /// The descriptor of the packet behind, or the next that is free.
+    next: u32,
+    /// The packet behind: known here, so that nobody need look there before its turn.
+    behind: Packet,
+    /// When it came, in units of 1,024 ns.
+    since: u32,
+}
+
+impl<H> Descriptor<H> {
+    /// Holds nothing.
+    pub const NEW: Self = Self { handle: None, next: NONE, behind: Packet(0), since: 0 };
+}
+
+/// Descriptors that a slice has for itself: see [`Wdrr::reserve`](super::Wdrr::reserve).
+#[derive(Clone, Copy, Debug)]
+pub struct Reserve {
+    owner: SliceId,
+    /// How many it has for itself, and how many it uses.
+    least: u32,
+    used: u32,
+    /// Its queues that are configured.
+    queues: u32,
+}
+
+impl Reserve {
+    /// Of no slice.
+    pub const NEW: Self = Self { owner: SliceId::SUBSTRATE, least: 0, used: 0, queues: 0 };
+
+    fn is_free(&self) -> bool {
+        self.least == 0 && self.queues == 0
+    }
+
+    /// What it uses of the part that all share.
+    fn shared(&self) -> i64 {
+        i64::from(self.used.saturating_sub(self.least))
+    }
+}
+
+/// The queues, and the memory that they share.
+#[derive(Clone, Debug)]
+pub(super) struct Fifos<Q, D, A, P> {
+    pub(super) queues: Q,
+    pool: D,
+    pub(super) reserves: A,
+    pub(super) policy: P,
+    /// Descriptors that hold nothing.
+    free: u32,
+    /// How many of them are nobody's reserve; below 0 while a reserve that has grown waits for
+    /// those who have its descriptors.
+    shared: i64,
+    /// Packets that wait.
+    pub(super) waiting: u64,
+    /// Octets of the longest packet.
+    pub(super) longest: u32,
+}
+
+impl<H, Q, D, A, P> Fifos<Q, D, A, P>
+where
+    Q: Store<Item = Queue>,
+    D: Store<Item = Descriptor<H>>,
+    A: Store<Item = Reserve>,
+    P: DropPolicy,
+{
+    /// Without a queue that is configured.
+    pub(super) fn new(mut queues: Q, mut pool: D, mut reserves: A, policy: P, longest: u32) -> Self {
+        queues.items_mut().fill(Queue::NEW);
+        reserves.items_mut().fill(Reserve::NEW);
+        let (mut free, mut shared) = (NONE, 0);
+        for (descriptor, at) in pool.items_mut().iter_mut().zip(0..NONE).rev() {
+            *descriptor = Descriptor { next: core::mem::replace(&mut free, at), ..Descriptor::NEW };
+            shared += 1;
+        }
+        Self { queues, pool, reserves, policy, free, shared, waiting: 0, longest }
+    }
+
+    #[inline(always)]
+    pub(super) fn get(&self, id: QueueId) -> Option<&Queue> {
+        self.queues.items().get(id.0 as usize)
+    }
+
+    #[inline(always)]
+    pub(super) fn get_mut(&mut self, id: QueueId) -> Option<&mut Queue> {
+        self.queues.items_mut().get_mut(id.0 as usize)
+    }
+
+    /// Appends a packet; whether it is the first in its queue.
+    #[inline(always)]
+    pub(super) fn push(
+        &mut self, now: Nanos, id: QueueId, handle: H, arrival: Arrival,
+    ) -> Result<bool, Rejected<H>> {
+        let octets = arrival.octets;
+        let (queues, pool, at) = (self.queues.items_mut(), self.pool.items_mut(), self.free);
+        let queue = queues.get_mut(id.0 as usize).filter(|queue| {
+            // 64 bits: no length is so large that the sum seems small.
+            let filled = u64::from(queue.octets) + u64::from(octets);
+            queue.packets < queue.limit_packets
+                && filled <= u64::from(queue.limit_octets)
+                && octets <= self.longest
+        });
+        let (Some(queue), Some(descriptor)) = (queue, pool.get_mut(at as usize)) else {
+            return Err(self.refuse(id, handle, octets));
+        };
+        let mut reserve = self.reserves.items_mut().get_mut(usize::from(queue.reserve));
+        let of_all = reserve.as_ref().is_none_or(|reserve| reserve.used >= reserve.least);
+        if of_all && self.shared <= 0 {
+            return Err(self.refuse(id, handle, octets));
+        }
+        let marked = match self.policy.arriving(now, id.0, queue.depth(), arrival) {
+            Verdict::Send => false,
+            Verdict::SendMarked => true,
+            Verdict::Drop(reason) => {
+                self.policy.refused(id.0, reason, octets);
+                return Err(Rejected { handle, reason });
+            }
+        };
+        self.shared -= i64::from(of_all);
+        if let Some(reserve) = &mut reserve {
+            reserve.used += 1;
+        }
+        let packet = Packet::new(arrival, marked);
+        self.free = descriptor.next;
+        descriptor.handle = Some(handle);
+        descriptor.since = (now.0 >> 10) as u32;
+        if queue.packets == 0 {
+            (queue.head, queue.first) = (at, packet);
+        } else if let Some(last) = pool.get_mut(queue.tail as usize) {
+            (last.next, last.behind) = (at, packet);
+        }
+        queue.tail = at;
+        queue.packets += 1;
+        queue.octets += octets;
+        queue.most = queue.most.max(queue.packets);
+        self.waiting += 1;
+        Ok(queue.packets == 1)
+    }
+
+    /// Takes the first packet of a queue that has one.
+    #[inline(always)]
+    pub(super) fn pop(&mut self, now: Nanos, id: u32) -> Option<Departure<H>> {
+        let (mut departure, packet, since) = self.take(id)?;
+        let queue = self.queues.items_mut().get_mut(id as usize)?;
+        let waited = Nanos(u64::from(((now.0 >> 10) as u32).wrapping_sub(since)) << 10);
+        let verdict = self.policy.leaving(now, id, queue.depth(), packet.arrival(), waited);
+        departure.verdict = match verdict {
+            Verdict::Send if packet.0 & Packet::MARKED != 0 => Verdict::SendMarked,
+            verdict => verdict,
+        };
+        if !matches!(departure.verdict, Verdict::Drop(_)) {
+            queue.out_packets += 1;
+            queue.out_octets += u64::from(departure.octets);
+        }
+        Some(departure)
+    }
+
+    /// Takes the first packet of a queue that is given up.
+    pub(super) fn flush(&mut self, id: u32) -> Option<Departure<H>> {
+        let (mut departure, ..) = self.take(id)?;
+        departure.verdict = Verdict::Drop(DropReason::QueueDeleted);
+        Some(departure)
+    }
+
+    #[inline(always)]
+    fn take(&mut self, id: u32) -> Option<(Departure<H>, Packet, u32)> {
+        let queue = self.queues.items_mut().get_mut(id as usize)?;
+        let descriptor = self.pool.items_mut().get_mut(queue.head as usize)?;
+        let handle = descriptor.handle.take()?;
+        let packet = queue.first;
+        let (next, behind) = (descriptor.next, descriptor.behind);
+        descriptor.next = core::mem::replace(&mut self.free, queue.head);
+        queue.packets -= 1;
+        // The last has nobody behind: what is stored there is old.
+        (queue.head, queue.first) = if queue.packets == 0 { (NONE, behind) } else { (next, behind) };
+        queue.octets -= packet.octets();
+        self.waiting -= 1;
+        let mut of_all = true;
+        if let Some(reserve) = self.reserves.items_mut().get_mut(usize::from(queue.reserve)) {
+            of_all = reserve.used > reserve.least;
+            reserve.used -= 1;
+        }
+        self.shared += i64::from(of_all);
+        let (queue, owner) = (QueueId(id), queue.owner);
+        let departure = Departure { handle, octets: packet.octets(), queue, owner, verdict: Verdict::Send };
+        Some((departure, packet, descriptor.since))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse(&mut self, id: QueueId, handle: H, octets: u32) -> Rejected<H> {
+        let reason = match self.get(id) {
+            Some(queue) if queue.quantum > 0 && octets > self.longest => DropReason::TooLong,
+            Some(queue) if queue.quantum > 0 => {
+                let filled = u64::from(queue.octets) + u64::from(octets);
+                let room = queue.packets < queue.limit_packets && filled <= u64::from(queue.limit_octets);
+                if room { DropReason::NoBuffer } else { DropReason::QueueFull }
+            }
+            _ => DropReason::UnknownQueue,
+        };
+        if reason != DropReason::UnknownQueue {
+            self.policy.refused(id.0, reason, octets);
+        }
+        Rejected { handle, reason }
+    }
+
+    /// Sets a queue's owner and limits, and finds the reserve of its owner.
+    pub(super) fn configure(&mut self, id: QueueId, config: QueueConfig) -> Result<(), ConfigError> {
+        let queues = self.queues.items_mut();
+        let count = queues.len();
+        let queue = queues.get_mut(id.0 as usize);
+        let queue = queue.ok_or(ConfigError::UnknownQueue { queue: id, queues: count })?;
+        let known = queue.quantum > 0;
+        if !known || queue.owner != config.owner {
+            if queue.packets > 0 {
+                return Err(ConfigError::Owner(queue.owner));
+            }
+            let reserve = join(self.reserves.items_mut(), config.owner)?;
+            if known {
+                leave(self.reserves.items_mut(), queue.reserve);
+            }
+            *queue = Queue { owner: config.owner, reserve, ..Queue::NEW };
+            self.policy.reset(id.0);
+        }
+        queue.limit_packets = config.limit_packets;
+        queue.limit_octets = u32::try_from(config.limit_octets).unwrap_or(u32::MAX);
+        Ok(())
+    }
+
+    /// A queue that is empty is not configured any more.
+    pub(super) fn remove(&mut self, id: QueueId) -> Result<(), ConfigError> {
+        let queues = self.queues.items_mut();
+        let count = queues.len();
+        let queue = queues.get_mut(id.0 as usize).filter(|queue| queue.quantum > 0);
+        let queue = queue.ok_or(ConfigError::UnknownQueue { queue: id, queues: count })?;
+        if queue.packets > 0 {
+            return Err(ConfigError::NotEmpty { queue: id, packets: queue.packets });
+        }
+        leave(self.reserves.items_mut(), queue.reserve);
+        *queue = Queue::NEW;
+        self.policy.reset(id.0);
+        Ok(())
+    }
+
+    /// See [`Wdrr::reserve`](super::Wdrr::reserve).
+    pub(super) fn reserve(&mut self, owner: SliceId, least: u32) -> Result<(), ConfigError> {
+        let descriptors = self.pool.items().len() as u64;
+        let reserves = self.reserves.items_mut();
+        let others = reserves.iter().filter(|other| other.owner != owner || other.is_free());
+        let promised = others.map(|other| u64::from(other.least)).sum::<u64>();
+        if promised + u64::from(least) > descriptors {
+            return Err(ConfigError::Reserve { asked: least, left: (descriptors - promised) as u32 });
+        }
+        let at = join(reserves, owner)?;
+        if let Some(reserve) = reserves.get_mut(usize::from(at)) {
+            let before = i64::from(reserve.least) + reserve.shared();
+            reserve.least = least;
+            reserve.queues -= 1;
+            self.shared += before - (i64::from(least) + reserve.shared());
+        } else {
+            return Err(ConfigError::Slices(0));
+        }
+        Ok(())
+    }
+
+    pub(super) fn stats(&self, id: QueueId) -> QueueStats {
+        let Some(queue) = self.get(id) else { return QueueStats::default() };
+        QueueStats {
+            packets: queue.packets,
+            octets: u64::from(queue.octets),
+            most_packets: queue.most,
+            out_packets: queue.out_packets,
+            out_octets: queue.out_octets,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn prefetch(&self, id: QueueId) {
+        if let Some(queue) = self.get(id) {
+            prefetch(queue);
+        }
+    }
+
+    /// What an arrival touches behind the queue itself: the packet that is last.
+    #[inline(always)]
+    pub(super) fn prefetch_last(&self, id: QueueId) {
+        let last = self.get(id).and_then(|queue| self.pool.items().get(queue.tail as usize));
+        if let Some(last) = last {
+            prefetch(last);
+        }
+    }
+
+    /// What a departure touches behind the queue itself: the packet that is first.
+    #[inline(always)]
+    pub(super) fn prefetch_first(&self, id: QueueId) {
+        let first = self.get(id).and_then(|queue| self.pool.items().get(queue.head as usize));
+        if let Some(first) = first {
+            prefetch(first);
+        }
+    }
+}
+
+/// One queue more of a slice: the number of its reserve, or of none where there are no reserves.
+fn join(reserves: &mut [Reserve], owner: SliceId) -> Result<u16, ConfigError> {
+    let of = reserves.iter().position(|reserve| !reserve.is_free() && reserve.owner == owner);
+    let at = of.or_else(|| reserves.iter().position(Reserve::is_free));
+    let (count, number) = (reserves.len(), at.and_then(|at| u16::try_from(at).ok()));
+    match (at.and_then(|at| reserves.get_mut(at)), number) {
+        (Some(reserve), Some(number)) if number < u16::MAX => {
+            reserve.owner = owner;
+            reserve.queues += 1;
+            Ok(number)
+        }
+        _ if count == 0 => Ok(u16::MAX),
+        _ => Err(ConfigError::Slices(count)),
+    }
+}
+
+fn leave(reserves: &mut [Reserve], at: u16) {
+    if let Some(reserve) = reserves.get_mut(usize::from(at)) {
+        reserve.queues = reserve.queues.saturating_sub(1);
+    }
+}
