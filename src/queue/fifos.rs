@@ -6,7 +6,6 @@ use crate::exit::DropReason;
 use crate::id::{QueueId, SliceId};
 use crate::queue::policy::{Depth, DropPolicy};
 use crate::queue::{Arrival, ConfigError, Departure, QueueConfig, QueueStats, Rejected, Verdict};
-use crate::store::Store;
 use crate::time::Nanos;
 
 pub(super) const NONE: u32 = u32::MAX;
@@ -92,6 +91,11 @@ impl Packet {
     }
 
     #[inline(always)]
+    fn is_marked(self) -> bool {
+        self.0 & Self::MARKED != 0
+    }
+
+    #[inline(always)]
     fn arrival(self) -> Arrival {
         Arrival {
             octets: self.octets(),
@@ -143,13 +147,9 @@ impl Reserve {
     }
 }
 
-/// The queues, and the memory that they share.
-#[derive(Clone, Debug)]
-pub(super) struct Fifos<Q, D, A, P> {
-    pub(super) queues: Q,
-    pool: D,
-    pub(super) reserves: A,
-    pub(super) policy: P,
+/// What is known of the descriptors of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pool {
     /// Descriptors that hold nothing.
     free: u32,
     /// How many of them are nobody's reserve; below 0 while a reserve that has grown waits for
@@ -161,33 +161,35 @@ pub(super) struct Fifos<Q, D, A, P> {
     pub(super) longest: u32,
 }
 
-impl<H, Q, D, A, P> Fifos<Q, D, A, P>
-where
-    Q: Store<Item = Queue>,
-    D: Store<Item = Descriptor<H>>,
-    A: Store<Item = Reserve>,
-    P: DropPolicy,
-{
-    /// Without a queue that is configured.
-    pub(super) fn new(mut queues: Q, mut pool: D, mut reserves: A, policy: P, longest: u32) -> Self {
-        queues.items_mut().fill(Queue::NEW);
-        reserves.items_mut().fill(Reserve::NEW);
+/// The queues, and the memory that they share.
+pub(super) struct Fifos<'a, H, P> {
+    pub(super) queues: &'a mut [Queue],
+    pub(super) descriptors: &'a mut [Descriptor<H>],
+    pub(super) reserves: &'a mut [Reserve],
+    pub(super) policy: &'a mut P,
+    pub(super) pool: &'a mut Pool,
+}
+
+impl Pool {
+    /// No packet waits, and no queue is configured.
+    pub(super) fn new<H>(
+        queues: &mut [Queue], descriptors: &mut [Descriptor<H>], reserves: &mut [Reserve], longest: u32,
+    ) -> Self {
+        queues.fill(Queue::NEW);
+        reserves.fill(Reserve::NEW);
         let (mut free, mut shared) = (NONE, 0);
-        for (descriptor, at) in pool.items_mut().iter_mut().zip(0..NONE).rev() {
+        for (descriptor, at) in descriptors.iter_mut().zip(0..NONE).rev() {
             *descriptor = Descriptor { next: core::mem::replace(&mut free, at), ..Descriptor::NEW };
             shared += 1;
         }
-        Self { queues, pool, reserves, policy, free, shared, waiting: 0, longest }
+        Self { free, shared, waiting: 0, longest }
     }
+}
 
+impl<H, P: DropPolicy> Fifos<'_, H, P> {
     #[inline(always)]
-    pub(super) fn get(&self, id: QueueId) -> Option<&Queue> {
-        self.queues.items().get(id.0 as usize)
-    }
-
-    #[inline(always)]
-    pub(super) fn get_mut(&mut self, id: QueueId) -> Option<&mut Queue> {
-        self.queues.items_mut().get_mut(id.0 as usize)
+    pub(super) fn queue(&mut self, id: u32) -> Option<&mut Queue> {
+        self.queues.get_mut(id as usize)
     }
 
     /// Appends a packet; whether it is the first in its queue.
@@ -195,21 +197,20 @@ where
     pub(super) fn push(
         &mut self, now: Nanos, id: QueueId, handle: H, arrival: Arrival,
     ) -> Result<bool, Rejected<H>> {
-        let octets = arrival.octets;
-        let (queues, pool, at) = (self.queues.items_mut(), self.pool.items_mut(), self.free);
-        let queue = queues.get_mut(id.0 as usize).filter(|queue| {
+        let (octets, longest, at) = (arrival.octets, self.pool.longest, self.pool.free);
+        let queue = self.queues.get_mut(id.0 as usize).filter(|queue| {
             // 64 bits: no length is so large that the sum seems small.
             let filled = u64::from(queue.octets) + u64::from(octets);
             queue.packets < queue.limit_packets
                 && filled <= u64::from(queue.limit_octets)
-                && octets <= self.longest
+                && octets <= longest
         });
-        let (Some(queue), Some(descriptor)) = (queue, pool.get_mut(at as usize)) else {
+        let (Some(queue), Some(descriptor)) = (queue, self.descriptors.get_mut(at as usize)) else {
             return Err(self.refuse(id, handle, octets));
         };
-        let mut reserve = self.reserves.items_mut().get_mut(usize::from(queue.reserve));
+        let mut reserve = self.reserves.get_mut(usize::from(queue.reserve));
         let of_all = reserve.as_ref().is_none_or(|reserve| reserve.used >= reserve.least);
-        if of_all && self.shared <= 0 {
+        if of_all && self.pool.shared <= 0 {
             return Err(self.refuse(id, handle, octets));
         }
         let marked = match self.policy.arriving(now, id.0, queue.depth(), arrival) {
@@ -220,81 +221,109 @@ where
                 return Err(Rejected { handle, reason });
             }
         };
-        self.shared -= i64::from(of_all);
+        self.pool.shared -= i64::from(of_all);
         if let Some(reserve) = &mut reserve {
             reserve.used += 1;
         }
         let packet = Packet::new(arrival, marked);
-        self.free = descriptor.next;
+        self.pool.free = descriptor.next;
         descriptor.handle = Some(handle);
         descriptor.since = (now.0 >> 10) as u32;
-        if queue.packets == 0 {
+        let (packets, last) = (queue.packets, queue.tail);
+        if packets == 0 {
             (queue.head, queue.first) = (at, packet);
-        } else if let Some(last) = pool.get_mut(queue.tail as usize) {
-            (last.next, last.behind) = (at, packet);
         }
         queue.tail = at;
-        queue.packets += 1;
+        queue.packets = packets + 1;
         queue.octets += octets;
-        queue.most = queue.most.max(queue.packets);
-        self.waiting += 1;
-        Ok(queue.packets == 1)
+        queue.most = queue.most.max(packets + 1);
+        self.pool.waiting += 1;
+        if packets > 0
+            && let Some(last) = self.descriptors.get_mut(last as usize)
+        {
+            (last.next, last.behind) = (at, packet);
+        }
+        Ok(packets == 0)
     }
 
-    /// Takes the first packet of a queue that has one.
+    /// Takes packets of a queue that it may send, from the first on, as many as there are
+    /// places; how many. If there is none, it waits or is empty.
     #[inline(always)]
-    pub(super) fn pop(&mut self, now: Nanos, id: u32) -> Option<Departure<H>> {
-        let (mut departure, packet, since) = self.take(id)?;
-        let queue = self.queues.items_mut().get_mut(id as usize)?;
-        let waited = Nanos(u64::from(((now.0 >> 10) as u32).wrapping_sub(since)) << 10);
-        let verdict = self.policy.leaving(now, id, queue.depth(), packet.arrival(), waited);
-        departure.verdict = match verdict {
-            Verdict::Send if packet.0 & Packet::MARKED != 0 => Verdict::SendMarked,
-            verdict => verdict,
-        };
-        if !matches!(departure.verdict, Verdict::Drop(_)) {
-            queue.out_packets += 1;
-            queue.out_octets += u64::from(departure.octets);
+    pub(super) fn serve(&mut self, now: Nanos, id: u32, places: &mut [Option<Departure<H>>]) -> usize {
+        let Some(queue) = self.queues.get_mut(id as usize) else { return 0 };
+        let (mut head, mut first, mut depth, mut deficit) =
+            (queue.head, queue.first, queue.depth(), queue.deficit);
+        let (mut taken, mut out_packets, mut out_octets) = (0, 0, 0);
+        for place in places {
+            let octets = first.octets();
+            if depth.packets == 0 || deficit < octets {
+                break;
+            }
+            let Some(descriptor) = self.descriptors.get_mut(head as usize) else { break };
+            let Some(handle) = descriptor.handle.take() else { break };
+            let packet = first;
+            // The last has nobody behind: what is stored there is old, and not looked at.
+            first = descriptor.behind;
+            let next = core::mem::replace(&mut descriptor.next, self.pool.free);
+            self.pool.free = core::mem::replace(&mut head, next);
+            depth = Depth { packets: depth.packets - 1, octets: depth.octets - octets };
+            let since = descriptor.since;
+            let waited = Nanos(u64::from(((now.0 >> 10) as u32).wrapping_sub(since)) << 10);
+            let verdict = match self.policy.leaving(now, id, depth, packet.arrival(), waited) {
+                Verdict::Send if packet.is_marked() => Verdict::SendMarked,
+                verdict => verdict,
+            };
+            let sent = u32::from(!matches!(verdict, Verdict::Drop(_)));
+            deficit -= sent * octets;
+            out_packets += u64::from(sent);
+            out_octets += u64::from(sent * octets);
+            taken += 1;
+            *place = Some(Departure { handle, octets, queue: QueueId(id), owner: queue.owner, verdict });
         }
-        Some(departure)
+        (queue.head, queue.first, queue.deficit) = (head, first, deficit);
+        (queue.packets, queue.octets) = (depth.packets, depth.octets);
+        queue.out_packets += out_packets;
+        queue.out_octets += out_octets;
+        let reserve = queue.reserve;
+        self.give_back(reserve, taken);
+        taken as usize
     }
 
     /// Takes the first packet of a queue that is given up.
     pub(super) fn flush(&mut self, id: u32) -> Option<Departure<H>> {
-        let (mut departure, ..) = self.take(id)?;
-        departure.verdict = Verdict::Drop(DropReason::QueueDeleted);
-        Some(departure)
+        let queue = self.queues.get_mut(id as usize).filter(|queue| queue.packets > 0)?;
+        let descriptor = self.descriptors.get_mut(queue.head as usize)?;
+        let handle = descriptor.handle.take()?;
+        let octets = queue.first.octets();
+        let next = core::mem::replace(&mut descriptor.next, self.pool.free);
+        self.pool.free = core::mem::replace(&mut queue.head, next);
+        queue.first = descriptor.behind;
+        queue.packets -= 1;
+        queue.octets -= octets;
+        let (owner, reserve) = (queue.owner, queue.reserve);
+        self.give_back(reserve, 1);
+        let verdict = Verdict::Drop(DropReason::QueueDeleted);
+        Some(Departure { handle, octets, queue: QueueId(id), owner, verdict })
     }
 
+    /// Descriptors of a slice hold nothing any more.
     #[inline(always)]
-    fn take(&mut self, id: u32) -> Option<(Departure<H>, Packet, u32)> {
-        let queue = self.queues.items_mut().get_mut(id as usize)?;
-        let descriptor = self.pool.items_mut().get_mut(queue.head as usize)?;
-        let handle = descriptor.handle.take()?;
-        let packet = queue.first;
-        let (next, behind) = (descriptor.next, descriptor.behind);
-        descriptor.next = core::mem::replace(&mut self.free, queue.head);
-        queue.packets -= 1;
-        // The last has nobody behind: what is stored there is old.
-        (queue.head, queue.first) = if queue.packets == 0 { (NONE, behind) } else { (next, behind) };
-        queue.octets -= packet.octets();
-        self.waiting -= 1;
-        let mut of_all = true;
-        if let Some(reserve) = self.reserves.items_mut().get_mut(usize::from(queue.reserve)) {
-            of_all = reserve.used > reserve.least;
-            reserve.used -= 1;
+    fn give_back(&mut self, reserve: u16, count: u32) {
+        self.pool.waiting -= u64::from(count);
+        let mut shared = i64::from(count);
+        if let Some(reserve) = self.reserves.get_mut(usize::from(reserve)) {
+            let before = reserve.shared();
+            reserve.used -= count;
+            shared = before - reserve.shared();
         }
-        self.shared += i64::from(of_all);
-        let (queue, owner) = (QueueId(id), queue.owner);
-        let departure = Departure { handle, octets: packet.octets(), queue, owner, verdict: Verdict::Send };
-        Some((departure, packet, descriptor.since))
+        self.pool.shared += shared;
     }
 
     #[cold]
     #[inline(never)]
     fn refuse(&mut self, id: QueueId, handle: H, octets: u32) -> Rejected<H> {
-        let reason = match self.get(id) {
-            Some(queue) if queue.quantum > 0 && octets > self.longest => DropReason::TooLong,
+        let reason = match self.queues.get(id.0 as usize) {
+            Some(queue) if queue.quantum > 0 && octets > self.pool.longest => DropReason::TooLong,
             Some(queue) if queue.quantum > 0 => {
                 let filled = u64::from(queue.octets) + u64::from(octets);
                 let room = queue.packets < queue.limit_packets && filled <= u64::from(queue.limit_octets);
@@ -310,18 +339,17 @@ where
 
     /// Sets a queue's owner and limits, and finds the reserve of its owner.
     pub(super) fn configure(&mut self, id: QueueId, config: QueueConfig) -> Result<(), ConfigError> {
-        let queues = self.queues.items_mut();
-        let count = queues.len();
-        let queue = queues.get_mut(id.0 as usize);
+        let count = self.queues.len();
+        let queue = self.queues.get_mut(id.0 as usize);
         let queue = queue.ok_or(ConfigError::UnknownQueue { queue: id, queues: count })?;
         let known = queue.quantum > 0;
         if !known || queue.owner != config.owner {
             if queue.packets > 0 {
                 return Err(ConfigError::Owner(queue.owner));
             }
-            let reserve = join(self.reserves.items_mut(), config.owner)?;
+            let reserve = join(self.reserves, config.owner)?;
             if known {
-                leave(self.reserves.items_mut(), queue.reserve);
+                leave(self.reserves, queue.reserve);
             }
             *queue = Queue { owner: config.owner, reserve, ..Queue::NEW };
             self.policy.reset(id.0);
@@ -333,14 +361,13 @@ where
 
     /// A queue that is empty is not configured any more.
     pub(super) fn remove(&mut self, id: QueueId) -> Result<(), ConfigError> {
-        let queues = self.queues.items_mut();
-        let count = queues.len();
-        let queue = queues.get_mut(id.0 as usize).filter(|queue| queue.quantum > 0);
+        let count = self.queues.len();
+        let queue = self.queues.get_mut(id.0 as usize).filter(|queue| queue.quantum > 0);
         let queue = queue.ok_or(ConfigError::UnknownQueue { queue: id, queues: count })?;
         if queue.packets > 0 {
             return Err(ConfigError::NotEmpty { queue: id, packets: queue.packets });
         }
-        leave(self.reserves.items_mut(), queue.reserve);
+        leave(self.reserves, queue.reserve);
         *queue = Queue::NEW;
         self.policy.reset(id.0);
         Ok(())
@@ -348,58 +375,49 @@ where
 
     /// See [`Wdrr::reserve`](super::Wdrr::reserve).
     pub(super) fn reserve(&mut self, owner: SliceId, least: u32) -> Result<(), ConfigError> {
-        let descriptors = self.pool.items().len() as u64;
-        let reserves = self.reserves.items_mut();
-        let others = reserves.iter().filter(|other| other.owner != owner || other.is_free());
+        let descriptors = self.descriptors.len() as u64;
+        let others = self.reserves.iter().filter(|other| other.owner != owner || other.is_free());
         let promised = others.map(|other| u64::from(other.least)).sum::<u64>();
         if promised + u64::from(least) > descriptors {
             return Err(ConfigError::Reserve { asked: least, left: (descriptors - promised) as u32 });
         }
-        let at = join(reserves, owner)?;
-        if let Some(reserve) = reserves.get_mut(usize::from(at)) {
+        let at = join(self.reserves, owner)?;
+        if let Some(reserve) = self.reserves.get_mut(usize::from(at)) {
             let before = i64::from(reserve.least) + reserve.shared();
             reserve.least = least;
             reserve.queues -= 1;
-            self.shared += before - (i64::from(least) + reserve.shared());
+            self.pool.shared += before - (i64::from(least) + reserve.shared());
         } else {
             return Err(ConfigError::Slices(0));
         }
         Ok(())
     }
+}
 
-    pub(super) fn stats(&self, id: QueueId) -> QueueStats {
-        let Some(queue) = self.get(id) else { return QueueStats::default() };
+impl Queue {
+    pub(super) fn stats(&self) -> QueueStats {
         QueueStats {
-            packets: queue.packets,
-            octets: u64::from(queue.octets),
-            most_packets: queue.most,
-            out_packets: queue.out_packets,
-            out_octets: queue.out_octets,
+            packets: self.packets,
+            octets: u64::from(self.octets),
+            most_packets: self.most,
+            out_packets: self.out_packets,
+            out_octets: self.out_octets,
         }
     }
 
+    /// Starts fetching the packet that is first, which a departure touches.
     #[inline(always)]
-    pub(super) fn prefetch(&self, id: QueueId) {
-        if let Some(queue) = self.get(id) {
-            prefetch(queue);
-        }
-    }
-
-    /// What an arrival touches behind the queue itself: the packet that is last.
-    #[inline(always)]
-    pub(super) fn prefetch_last(&self, id: QueueId) {
-        let last = self.get(id).and_then(|queue| self.pool.items().get(queue.tail as usize));
-        if let Some(last) = last {
-            prefetch(last);
-        }
-    }
-
-    /// What a departure touches behind the queue itself: the packet that is first.
-    #[inline(always)]
-    pub(super) fn prefetch_first(&self, id: QueueId) {
-        let first = self.get(id).and_then(|queue| self.pool.items().get(queue.head as usize));
-        if let Some(first) = first {
+    pub(super) fn prefetch_first<H>(&self, descriptors: &[Descriptor<H>]) {
+        if let Some(first) = descriptors.get(self.head as usize) {
             prefetch(first);
+        }
+    }
+
+    /// Starts fetching the packet that is last, which an arrival touches.
+    #[inline(always)]
+    pub(super) fn prefetch_last<H>(&self, descriptors: &[Descriptor<H>]) {
+        if let Some(last) = descriptors.get(self.tail as usize) {
+            prefetch(last);
         }
     }
 }

@@ -130,8 +130,11 @@ const fn block(place: u32) -> u32 {
 /// keeps its place, and gives it to nobody else's ring.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ring {
-    /// The list of the round that is served.
+    /// The list of the round that is served, and the first and the last place of it. No more
+    /// come into it; in memory and in the bitmap it is empty.
     now: u32,
+    first: u32,
+    last: u32,
     /// Lists, less one.
     mask: u32,
     /// The word of the first list, and that of the bitmap.
@@ -145,7 +148,7 @@ impl Ring {
     /// A ring without members, whose lines begin at `line`.
     pub(super) const fn new(rounds: u32, line: usize) -> Self {
         let lists = line as u32 * WORDS;
-        Self { now: 0, mask: rounds - 1, lists, bits: lists + 2 * rounds, some: 0 }
+        Self { now: 0, first: NONE, last: NONE, mask: rounds - 1, lists, bits: lists + 2 * rounds, some: 0 }
     }
 
     /// Writes the lists and the bitmap of a ring without members.
@@ -191,41 +194,54 @@ impl Ring {
     /// Takes the first of this round or, when that is over, of the next that has members.
     #[inline(always)]
     pub(super) fn pop(&mut self, lines: &mut Lines<'_>) -> Option<u32> {
-        let mut first = lines.read(self.lists + 2 * self.now);
-        if first == NONE {
-            self.now = self.next(lines.lines, self.now)?;
-            first = lines.read(self.lists + 2 * self.now);
+        if self.first == NONE {
+            self.advance(lines)?;
         }
-        let header = self.lists + 2 * self.now;
+        let first = self.first;
         let member = lines.read(first);
-        if first == lines.read(header + 1) {
-            self.clear(lines, self.now, block(first));
-        } else if first % WORDS == WIDE - 1 {
-            let next = lines.read(block(first) | NEXT);
+        if first == self.last {
             lines.give_back(block(first));
-            lines.write(header, next);
+            self.first = NONE;
+        } else if first % WORDS == WIDE - 1 {
+            self.first = lines.read(block(first) | NEXT);
+            lines.give_back(block(first));
         } else {
-            lines.write(header, first + 1);
+            self.first = first + 1;
         }
         Some(member)
+    }
+
+    /// Goes on to the next round that has members.
+    #[inline(always)]
+    fn advance(&mut self, lines: &mut Lines<'_>) -> Option<()> {
+        self.now = self.next(lines.lines, self.now)?;
+        let header = self.lists + 2 * self.now;
+        (self.first, self.last) = (lines.read(header), lines.read(header + 1));
+        self.clear(lines, self.now);
+        Some(())
     }
 
     /// Takes out whoever is at a place. The last of its list takes the place over: who that
     /// is, if it is another.
     pub(super) fn remove(&mut self, lines: &mut Lines<'_>, place: u32) -> Option<u32> {
         let list = lines.read(block(place) | LIST) & self.mask;
-        let header = self.lists + 2 * list;
-        let last = lines.read(header + 1);
+        let (header, served) = (self.lists + 2 * list, list == self.now);
+        let (first, last) =
+            if served { (self.first, self.last) } else { (lines.read(header), lines.read(header + 1)) };
         let member = lines.read(last);
         lines.write(place, member);
-        if last == lines.read(header) {
-            self.clear(lines, list, block(last));
+        let (mut begins, mut ends) = (first, last.wrapping_sub(1));
+        if last == first {
+            lines.give_back(block(last));
+            (begins, ends) = (NONE, NONE);
         } else if last.is_multiple_of(WORDS) {
-            let before = lines.read(last | BEFORE);
+            ends = lines.read(last | BEFORE) | (WIDE - 1);
             lines.give_back(last);
-            lines.write(header + 1, before | (WIDE - 1));
-        } else {
-            lines.write(header + 1, last - 1);
+        }
+        match (served, begins) {
+            (true, _) => (self.first, self.last) = (begins, ends),
+            (false, NONE) => self.clear(lines, list),
+            (false, _) => lines.write(header + 1, ends),
         }
         (place != last).then_some(member)
     }
@@ -233,9 +249,7 @@ impl Ring {
     /// Those who come next, in order, beginning with who [`pop`](Self::pop) gives: for hints.
     #[inline(always)]
     pub(super) fn upcoming(self, lines: &[Line]) -> Upcoming<'_> {
-        let first = read(lines, self.lists + 2 * self.now);
-        let last = read(lines, self.lists + 2 * self.now + 1);
-        Upcoming { lines, ring: self, list: self.now, next: first, last }
+        Upcoming { lines, ring: self, list: self.now, next: self.first, last: self.last }
     }
 
     /// The list after `list`, in the order of rounds, that has members.
@@ -269,10 +283,9 @@ impl Ring {
         self.some |= 1 << (list / 64);
     }
 
-    /// The list has no members any more; `block` was its last.
+    /// The list has no members any more.
     #[inline(always)]
-    fn clear(&mut self, lines: &mut Lines<'_>, list: u32, block: u32) {
-        lines.give_back(block);
+    fn clear(&mut self, lines: &mut Lines<'_>, list: u32) {
         let header = self.lists + 2 * list;
         lines.write(header, NONE);
         lines.write(header + 1, NONE);

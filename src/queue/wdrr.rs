@@ -4,13 +4,12 @@
 //! IEEE/ACM Trans. Networking 4(3), 1996, with the rounds of [`super::rounds`]: O(1) also
 //! where a queue earns far less in a round than its packets are long.
 
+use crate::arch::prefetch;
 use crate::id::{QueueId, SliceId};
-use crate::queue::fifos::{Descriptor, Fifos, MOST_OCTETS, NONE, Queue, Reserve};
+use crate::queue::fifos::{Descriptor, Fifos, MOST_OCTETS, NONE, Pool, Queue, Reserve};
 use crate::queue::policy::{DropPolicy, TailDrop};
 use crate::queue::rounds::{Line, Lines, Ring, block_lines, ring_lines, rounds};
-use crate::queue::{
-    Arrival, ConfigError, Departure, QueueConfig, QueueStats, Rejected, Verdict, WdrrScheduler,
-};
+use crate::queue::{Arrival, ConfigError, Departure, QueueConfig, QueueStats, Rejected, WdrrScheduler};
 use crate::store::Store;
 use crate::time::Nanos;
 
@@ -34,15 +33,29 @@ use crate::time::Nanos;
 /// [`dequeue_batch`]: WdrrScheduler::dequeue_batch
 #[derive(Clone, Debug)]
 pub struct Wdrr<Q, D, L, A = [Reserve; 0], P = TailDrop> {
-    fifos: Fifos<Q, D, A, P>,
-    lines: L,
+    memory: Memory<Q, D, L, A>,
+    policy: P,
+    state: State,
+    /// Octets that a weight of 1 earns a round.
+    unit: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    pool: Pool,
     /// The first free line.
     free: u32,
     ring: Ring,
     /// Whose turn it is: a queue that can send its first packet, and is in no list.
     turn: u32,
-    /// Octets that a weight of 1 earns a round.
-    unit: u32,
+}
+
+/// What an operation works on.
+struct View<'a, H, P> {
+    fifos: Fifos<'a, H, P>,
+    lines: Lines<'a>,
+    ring: &'a mut Ring,
+    turn: &'a mut u32,
 }
 
 /// A scheduler that has its memory to itself.
@@ -163,18 +176,19 @@ where
     ///
     /// As [`new`](Wdrr::new).
     pub fn with(memory: Memory<Q, D, L, A>, policy: P, quantum: Quantum) -> Result<Self, ConfigError> {
-        let rounds = quantum.rounds()?;
-        let Memory { queues, descriptors, mut lines, reserves } = memory;
-        let (needed, has) = (self::lines(queues.items().len(), quantum), lines.items().len());
+        let (mut memory, rounds) = (memory, quantum.rounds()?);
+        let (queues, lines) = (memory.queues.items_mut(), memory.lines.items_mut());
+        let (needed, has) = (self::lines(queues.len(), quantum), lines.len());
         if has < needed {
             return Err(ConfigError::Lines { needed, has });
         }
         let (ring, mut free) = (Ring::new(rounds, 0), NONE);
-        let mut blocks = Lines { lines: lines.items_mut(), free: &mut free };
-        blocks.begin(ring_lines(rounds));
-        ring.begin(&mut blocks);
-        let fifos = Fifos::new(queues, descriptors, reserves, policy, quantum.longest);
-        Ok(Self { fifos, lines, free, ring, turn: NONE, unit: quantum.unit })
+        let mut lines = Lines { lines, free: &mut free };
+        lines.begin(ring_lines(rounds));
+        ring.begin(&mut lines);
+        let descriptors = memory.descriptors.items_mut();
+        let pool = Pool::new(queues, descriptors, memory.reserves.items_mut(), quantum.longest);
+        Ok(Self { memory, policy, state: State { pool, free, ring, turn: NONE }, unit: quantum.unit })
     }
 
     /// Keeps `packets` descriptors for the packets of `slice`: no other slice's can take them.
@@ -188,44 +202,119 @@ where
     /// [`ConfigError::Reserve`] if all reserves were more than there are descriptors,
     /// [`ConfigError::Slices`] if there is no [`Reserve`] left for it; nothing has changed.
     pub fn reserve(&mut self, slice: SliceId, packets: u32) -> Result<(), ConfigError> {
-        self.fifos.reserve(slice, packets)
+        self.view().fifos.reserve(slice, packets)
     }
 
     /// Queues, configured or not.
     pub fn queues(&self) -> usize {
-        self.fifos.queues.items().len()
+        self.memory.queues.items().len()
     }
 
     /// The packets that wait in all queues.
     pub fn waiting(&self) -> u64 {
-        self.fifos.waiting
+        self.state.pool.waiting
     }
 
     /// The policy, with what it counted.
     pub fn policy(&self) -> &P {
-        &self.fifos.policy
+        &self.policy
     }
 
     /// The policy, to be changed.
     pub fn policy_mut(&mut self) -> &mut P {
-        &mut self.fifos.policy
+        &mut self.policy
+    }
+
+    fn get(&self, id: QueueId) -> Option<&Queue> {
+        self.memory.queues.items().get(id.0 as usize)
+    }
+
+    #[inline(always)]
+    fn view(&mut self) -> View<'_, H, P> {
+        view(&mut self.memory, &mut self.policy, &mut self.state)
+    }
+
+    /// Starts fetching what the next departures touch: queues first, then packets.
+    #[inline(never)]
+    fn fetch(&self, count: usize) {
+        let (queues, descriptors) = (self.memory.queues.items(), self.memory.descriptors.items());
+        let upcoming = || self.state.ring.upcoming(self.memory.lines.items()).take(count);
+        upcoming().filter_map(|id| queues.get(id as usize)).for_each(prefetch);
+        upcoming().filter_map(|id| queues.get(id as usize)).for_each(|q| q.prefetch_first(descriptors));
+    }
+}
+
+/// Apart, so that a batch may have the state in registers.
+#[inline(always)]
+fn view<'a, H, Q, D, L, A, P>(
+    memory: &'a mut Memory<Q, D, L, A>, policy: &'a mut P, state: &'a mut State,
+) -> View<'a, H, P>
+where
+    Q: Store<Item = Queue>,
+    D: Store<Item = Descriptor<H>>,
+    L: Store<Item = Line>,
+    A: Store<Item = Reserve>,
+{
+    let State { pool, free, ring, turn } = state;
+    let fifos = Fifos {
+        queues: memory.queues.items_mut(),
+        descriptors: memory.descriptors.items_mut(),
+        reserves: memory.reserves.items_mut(),
+        policy,
+        pool,
+    };
+    View { fifos, lines: Lines { lines: memory.lines.items_mut(), free }, ring, turn }
+}
+
+impl<H, P: DropPolicy> View<'_, H, P> {
+    /// The next packets to leave; how many.
+    #[inline(always)]
+    fn serve(&mut self, now: Nanos, places: &mut [Option<Departure<H>>]) -> usize {
+        let mut count = 0;
+        while let Some(places) = places.get_mut(count..)
+            && !places.is_empty()
+        {
+            if *self.turn == NONE {
+                let Some(id) = self.ring.pop(&mut self.lines) else { break };
+                *self.turn = id;
+            }
+            let id = *self.turn;
+            let served = self.fifos.serve(now, id, places);
+            self.settle(id);
+            if served == 0 {
+                break;
+            }
+            count += served;
+        }
+        count
+    }
+
+    /// A queue whose first packet left: it goes on, waits, or is empty.
+    #[inline(always)]
+    fn settle(&mut self, id: u32) {
+        let Some(queue) = self.fifos.queue(id) else { return };
+        if queue.packets == 0 {
+            queue.deficit = 0;
+            *self.turn = NONE;
+        } else if queue.deficit < queue.first.octets() {
+            *self.turn = NONE;
+            self.wait(id);
+        }
     }
 
     /// A queue has got its first packet, or another one first: puts it in the list of the
     /// round in which it will have earned it, at least one ahead.
     #[inline(always)]
     fn wait(&mut self, id: u32) {
-        let Some(queue) = self.fifos.queues.items_mut().get_mut(id as usize) else { return };
-        let ahead = queue.earn(queue.first.octets(), 1);
-        let mut lines = Lines { lines: self.lines.items_mut(), free: &mut self.free };
-        queue.place = self.ring.put(&mut lines, ahead, id);
+        let Some(queue) = self.fifos.queue(id) else { return };
+        let ahead = queue.earn();
+        queue.place = self.ring.put(&mut self.lines, ahead, id);
     }
 
-    /// Takes a queue out of its list.
+    /// Takes whoever is at a place out of its list.
     fn unlist(&mut self, place: u32) {
-        let mut lines = Lines { lines: self.lines.items_mut(), free: &mut self.free };
-        if let Some(moved) = self.ring.remove(&mut lines, place)
-            && let Some(queue) = self.fifos.get_mut(QueueId(moved))
+        if let Some(moved) = self.ring.remove(&mut self.lines, place)
+            && let Some(queue) = self.fifos.queue(moved)
         {
             queue.place = place;
         }
@@ -234,9 +323,8 @@ where
     /// A queue that waits in a list has another quantum than `before`, or another packet
     /// first: what it has earned so far it keeps, and from here on it earns anew.
     fn relist(&mut self, id: u32, before: u32) {
-        let Some(queue) = self.fifos.queues.items_mut().get_mut(id as usize) else { return };
-        let lines = Lines { lines: self.lines.items_mut(), free: &mut self.free };
-        let (place, ahead) = (queue.place, self.ring.ahead(&lines, queue.place));
+        let Some(queue) = self.fifos.queue(id) else { return };
+        let (place, ahead) = (queue.place, self.ring.ahead(&self.lines, queue.place));
         queue.deficit = queue.deficit.saturating_sub(ahead.max(1).wrapping_mul(before));
         if ahead == 0 {
             // Its turn in this round is still to come.
@@ -249,58 +337,46 @@ where
         self.wait(id);
     }
 
-    /// A queue whose first packet left: it goes on, waits, or is empty.
-    #[inline(always)]
-    fn settle(&mut self, id: u32) {
-        let Some(queue) = self.fifos.queues.items_mut().get_mut(id as usize) else { return };
-        if queue.packets == 0 {
+    /// A queue has another weight: what waits there goes on with it.
+    fn reweigh(&mut self, id: u32, quantum: u32) {
+        let (longest, turn) = (self.fifos.pool.longest, *self.turn);
+        let Some(queue) = self.fifos.queue(id) else { return };
+        let before = core::mem::replace(&mut queue.quantum, quantum);
+        if queue.packets == 0 || before == quantum {
+            return;
+        }
+        if turn == id {
+            // What it has, up to a round's worth: its first packet is paid for.
+            queue.deficit = queue.deficit.min(quantum.saturating_add(longest));
+        } else {
+            self.relist(id, before);
+        }
+    }
+
+    fn flush(&mut self, id: u32) -> Option<Departure<H>> {
+        let departure = self.fifos.flush(id)?;
+        let turn = *self.turn;
+        let queue = self.fifos.queue(id)?;
+        if turn == id {
+            self.settle(id);
+        } else if queue.packets == 0 {
             queue.deficit = 0;
-            self.turn = NONE;
+            let place = queue.place;
+            self.unlist(place);
         } else if queue.deficit < queue.first.octets() {
-            self.turn = NONE;
-            self.wait(id);
+            let quantum = queue.quantum;
+            self.relist(id, quantum);
         }
-    }
-
-    #[inline(always)]
-    fn serve(&mut self, now: Nanos) -> Option<Departure<H>> {
-        if self.turn == NONE {
-            let mut lines = Lines { lines: self.lines.items_mut(), free: &mut self.free };
-            self.turn = self.ring.pop(&mut lines)?;
-            if let Some(queue) = self.fifos.queues.items_mut().get_mut(self.turn as usize) {
-                queue.place = NONE;
-            }
-        }
-        let id = self.turn;
-        let departure = self.fifos.pop(now, id)?;
-        if !matches!(departure.verdict, Verdict::Drop(_))
-            && let Some(queue) = self.fifos.queues.items_mut().get_mut(id as usize)
-        {
-            queue.deficit = queue.deficit.wrapping_sub(departure.octets);
-        }
-        self.settle(id);
         Some(departure)
-    }
-
-    /// Starts fetching what the next departures touch: queues first, then packets.
-    #[inline(never)]
-    fn fetch(&self, count: usize) {
-        let upcoming = || self.ring.upcoming(self.lines.items()).take(count);
-        upcoming().for_each(|id| self.fifos.prefetch(QueueId(id)));
-        upcoming().for_each(|id| self.fifos.prefetch_first(QueueId(id)));
     }
 }
 
 impl Queue {
-    /// Earns rounds until it may send so many octets, but so many rounds at least; how many.
+    /// Earns rounds until it may send its first packet, one at least; how many.
     #[inline(always)]
-    pub(super) fn earn(&mut self, octets: u32, least: u32) -> u32 {
-        let missing = octets.saturating_sub(self.deficit);
-        let rounds = if missing <= self.quantum.wrapping_mul(least) {
-            least
-        } else {
-            missing.div_ceil(self.quantum.max(1))
-        };
+    fn earn(&mut self) -> u32 {
+        let missing = self.first.octets().saturating_sub(self.deficit);
+        let rounds = if missing <= self.quantum { 1 } else { missing.div_ceil(self.quantum.max(1)) };
         // Less than a round and the longest packet: within 32 bits, see `Quantum::rounds`.
         self.deficit = self.deficit.wrapping_add(rounds.wrapping_mul(self.quantum));
         rounds
@@ -325,53 +401,36 @@ where
         if weight == 0 || weight > QueueConfig::MAX_WEIGHT {
             return Err(ConfigError::Weight(weight));
         }
-        self.fifos.configure(id, config)?;
-        let (quantum, longest) = (weight * self.unit, self.fifos.longest);
-        let Some(queue) = self.fifos.get_mut(id) else { return Ok(()) };
-        let before = core::mem::replace(&mut queue.quantum, quantum);
-        if queue.packets == 0 || before == quantum {
-            return Ok(());
-        }
-        if self.turn == id.0 {
-            // What it has, up to a round's worth: its first packet is paid for.
-            queue.deficit = queue.deficit.min(quantum.saturating_add(longest));
-            return Ok(());
-        }
-        self.relist(id.0, before);
+        let quantum = weight * self.unit;
+        let mut view = self.view();
+        view.fifos.configure(id, config)?;
+        view.reweigh(id.0, quantum);
         Ok(())
     }
 
     fn remove(&mut self, id: QueueId) -> Result<(), ConfigError> {
-        self.fifos.remove(id)
+        self.view().fifos.remove(id)
     }
 
     fn flush(&mut self, id: QueueId) -> Option<Departure<H>> {
-        let departure = self.fifos.flush(id.0)?;
-        let queue = self.fifos.get_mut(id)?;
-        if self.turn == id.0 {
-            self.settle(id.0);
-        } else if queue.packets == 0 {
-            queue.deficit = 0;
-            let place = core::mem::replace(&mut queue.place, NONE);
-            self.unlist(place);
-        } else if queue.deficit < queue.first.octets() {
-            let quantum = queue.quantum;
-            self.relist(id.0, quantum);
-        }
-        Some(departure)
+        self.view().flush(id.0)
     }
 
     #[inline(always)]
     fn enqueue(&mut self, now: Nanos, id: QueueId, handle: H, arrival: Arrival) -> Result<(), Rejected<H>> {
-        if self.fifos.push(now, id, handle, arrival)? {
-            self.wait(id.0);
+        let mut view = self.view();
+        if view.fifos.push(now, id, handle, arrival)? {
+            view.wait(id.0);
         }
         Ok(())
     }
 
     #[inline(always)]
     fn dequeue(&mut self, now: Nanos) -> Option<Departure<H>> {
-        self.serve(now)
+        let mut place = [None];
+        self.view().serve(now, &mut place);
+        let [departure] = place;
+        departure
     }
 
     #[inline(always)]
@@ -379,41 +438,43 @@ where
         if self.queues() > NEAR {
             self.fetch(departures.len());
         }
-        let mut count = 0;
-        for departure in departures {
-            *departure = self.serve(now);
-            if departure.is_none() {
-                break;
-            }
-            count += 1;
+        let mut state = self.state;
+        let count = view(&mut self.memory, &mut self.policy, &mut state).serve(now, departures);
+        self.state = state;
+        if let Some(place) = departures.get_mut(count) {
+            *place = None;
         }
         count
     }
 
     fn backlog(&self, id: QueueId) -> u32 {
-        self.fifos.get(id).map_or(0, |queue| queue.packets)
+        self.get(id).map_or(0, |queue| queue.packets)
     }
 
     fn quantum(&self, id: QueueId) -> u64 {
-        self.fifos.get(id).map_or(0, |queue| queue.quantum.into())
+        self.get(id).map_or(0, |queue| queue.quantum.into())
     }
 
     fn stats(&self, id: QueueId) -> QueueStats {
-        self.fifos.stats(id)
+        self.get(id).map_or_else(QueueStats::default, Queue::stats)
     }
 
     fn next_due(&self, now: Nanos) -> Option<Nanos> {
-        (self.fifos.waiting > 0).then_some(now)
+        (self.waiting() > 0).then_some(now)
     }
 
     #[inline(always)]
     fn prefetch(&self, id: QueueId) {
-        self.fifos.prefetch(id);
+        if let Some(queue) = self.get(id) {
+            prefetch(queue);
+        }
     }
 
     #[inline(always)]
     fn prefetch_deeper(&self, id: QueueId) {
-        self.fifos.prefetch_last(id);
+        if let Some(queue) = self.get(id) {
+            queue.prefetch_last(self.memory.descriptors.items());
+        }
     }
 }
 
