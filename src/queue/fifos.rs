@@ -5,6 +5,7 @@ use crate::arch::prefetch;
 use crate::exit::DropReason;
 use crate::id::{QueueId, SliceId};
 use crate::queue::policy::{Depth, DropPolicy};
+use crate::queue::turns::Share;
 use crate::queue::{Arrival, ConfigError, Departure, QueueConfig, QueueStats, Rejected, Verdict};
 use crate::time::Nanos;
 
@@ -21,17 +22,13 @@ pub struct Queue {
     head: u32,
     tail: u32,
     /// The first packet.
-    pub(super) first: Packet,
+    first: Packet,
     pub(super) packets: u32,
     octets: u32,
     limit_packets: u32,
     limit_octets: u32,
-    /// Octets a round; 0 if the queue is not configured.
-    pub(super) quantum: u32,
-    /// Octets that it may send before or in the round whose list it is in.
-    pub(super) deficit: u32,
-    /// Where it stands in the lists of a ring.
-    pub(super) place: u32,
+    /// Its quantum is 0 if the queue is not configured.
+    pub(super) share: Share,
     pub(super) owner: SliceId,
     /// The number of its owner's reserve, or of none.
     pub(super) reserve: u16,
@@ -51,9 +48,7 @@ impl Queue {
         octets: 0,
         limit_packets: 0,
         limit_octets: 0,
-        quantum: 0,
-        deficit: 0,
-        place: NONE,
+        share: Share::NEW,
         owner: SliceId::SUBSTRATE,
         reserve: u16::MAX,
         most: 0,
@@ -72,7 +67,7 @@ const _: () = assert!(size_of::<Queue>() == 64);
 /// What is known of a packet that waits, in a word: octets, drop precedence, whether it may be
 /// marked, and whether it is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Packet(u32);
+struct Packet(u32);
 
 impl Packet {
     const OCTETS: u32 = (1 << 28) - 1;
@@ -86,7 +81,7 @@ impl Packet {
     }
 
     #[inline(always)]
-    pub(super) fn octets(self) -> u32 {
+    fn octets(self) -> u32 {
         self.0 & Self::OCTETS
     }
 
@@ -246,17 +241,20 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
         Ok(packets == 0)
     }
 
-    /// Takes packets of a queue that it may send, from the first on, as many as there are
-    /// places; how many. If there is none, it waits or is empty.
+    /// Takes packets of a queue from the first on, while there are places, within the queue's
+    /// deficit and a budget in octets; how many.
     #[inline(always)]
-    pub(super) fn serve(&mut self, now: Nanos, id: u32, places: &mut [Option<Departure<H>>]) -> usize {
+    pub(super) fn serve(
+        &mut self, now: Nanos, id: u32, budget: &mut u32, places: &mut [Option<Departure<H>>],
+    ) -> usize {
         let Some(queue) = self.queues.get_mut(id as usize) else { return 0 };
-        let (mut head, mut first, mut depth, mut deficit) =
-            (queue.head, queue.first, queue.depth(), queue.deficit);
-        let (mut taken, mut out_packets, mut out_octets) = (0, 0, 0);
+        let (mut head, mut first, mut depth) = (queue.head, queue.first, queue.depth());
+        let credit = queue.share.deficit.min(*budget);
+        let mut left = credit;
+        let (mut taken, mut out_packets) = (0, 0);
         for place in places {
             let octets = first.octets();
-            if depth.packets == 0 || deficit < octets {
+            if depth.packets == 0 || left < octets {
                 break;
             }
             let Some(descriptor) = self.descriptors.get_mut(head as usize) else { break };
@@ -274,16 +272,17 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
                 verdict => verdict,
             };
             let sent = u32::from(!matches!(verdict, Verdict::Drop(_)));
-            deficit -= sent * octets;
+            left -= sent * octets;
             out_packets += u64::from(sent);
-            out_octets += u64::from(sent * octets);
             taken += 1;
             *place = Some(Departure { handle, octets, queue: QueueId(id), owner: queue.owner, verdict });
         }
-        (queue.head, queue.first, queue.deficit) = (head, first, deficit);
+        (queue.head, queue.first) = (head, first);
         (queue.packets, queue.octets) = (depth.packets, depth.octets);
         queue.out_packets += out_packets;
-        queue.out_octets += out_octets;
+        queue.out_octets += u64::from(credit - left);
+        queue.share.deficit -= credit - left;
+        *budget -= credit - left;
         let reserve = queue.reserve;
         self.give_back(reserve, taken);
         taken as usize
@@ -323,8 +322,8 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
     #[inline(never)]
     fn refuse(&mut self, id: QueueId, handle: H, octets: u32) -> Rejected<H> {
         let reason = match self.queues.get(id.0 as usize) {
-            Some(queue) if queue.quantum > 0 && octets > self.pool.longest => DropReason::TooLong,
-            Some(queue) if queue.quantum > 0 => {
+            Some(queue) if queue.share.quantum > 0 && octets > self.pool.longest => DropReason::TooLong,
+            Some(queue) if queue.share.quantum > 0 => {
                 let filled = u64::from(queue.octets) + u64::from(octets);
                 let room = queue.packets < queue.limit_packets && filled <= u64::from(queue.limit_octets);
                 if room { DropReason::NoBuffer } else { DropReason::QueueFull }
@@ -342,7 +341,7 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
         let count = self.queues.len();
         let queue = self.queues.get_mut(id.0 as usize);
         let queue = queue.ok_or(ConfigError::UnknownQueue { queue: id, queues: count })?;
-        let known = queue.quantum > 0;
+        let known = queue.share.quantum > 0;
         if !known || queue.owner != config.owner {
             if queue.packets > 0 {
                 return Err(ConfigError::Owner(queue.owner));
@@ -359,10 +358,20 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
         Ok(())
     }
 
+    /// The number of a slice's reserve, if it has one.
+    pub(super) fn reserve_of(&self, slice: SliceId) -> Option<u16> {
+        u16::try_from(self.reserves.iter().position(|reserve| reserve.is_of(slice))?).ok()
+    }
+
+    /// The number of a slice's reserve, which is kept for it from now on.
+    pub(super) fn join(&mut self, slice: SliceId) -> Result<u16, ConfigError> {
+        join(self.reserves, slice)
+    }
+
     /// A queue that is empty is not configured any more.
     pub(super) fn remove(&mut self, id: QueueId) -> Result<(), ConfigError> {
         let count = self.queues.len();
-        let queue = self.queues.get_mut(id.0 as usize).filter(|queue| queue.quantum > 0);
+        let queue = self.queues.get_mut(id.0 as usize).filter(|queue| queue.share.quantum > 0);
         let queue = queue.ok_or(ConfigError::UnknownQueue { queue: id, queues: count })?;
         if queue.packets > 0 {
             return Err(ConfigError::NotEmpty { queue: id, packets: queue.packets });
@@ -376,7 +385,7 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
     /// See [`Wdrr::reserve`](super::Wdrr::reserve).
     pub(super) fn reserve(&mut self, owner: SliceId, least: u32) -> Result<(), ConfigError> {
         let descriptors = self.descriptors.len() as u64;
-        let others = self.reserves.iter().filter(|other| other.owner != owner || other.is_free());
+        let others = self.reserves.iter().filter(|other| !other.is_of(owner));
         let promised = others.map(|other| u64::from(other.least)).sum::<u64>();
         if promised + u64::from(least) > descriptors {
             return Err(ConfigError::Reserve { asked: least, left: (descriptors - promised) as u32 });
@@ -405,6 +414,12 @@ impl Queue {
         }
     }
 
+    /// Octets of the packet that is first, if there is one.
+    #[inline(always)]
+    pub(super) fn first(&self) -> Option<u32> {
+        (self.packets > 0).then_some(self.first.octets())
+    }
+
     /// Starts fetching the packet that is first, which a departure touches.
     #[inline(always)]
     pub(super) fn prefetch_first<H>(&self, descriptors: &[Descriptor<H>]) {
@@ -422,9 +437,16 @@ impl Queue {
     }
 }
 
+impl Reserve {
+    /// Whether it is that of a slice.
+    pub(super) fn is_of(&self, slice: SliceId) -> bool {
+        self.owner == slice && !self.is_free()
+    }
+}
+
 /// One queue more of a slice: the number of its reserve, or of none where there are no reserves.
 fn join(reserves: &mut [Reserve], owner: SliceId) -> Result<u16, ConfigError> {
-    let of = reserves.iter().position(|reserve| !reserve.is_free() && reserve.owner == owner);
+    let of = reserves.iter().position(|reserve| reserve.is_of(owner));
     let at = of.or_else(|| reserves.iter().position(Reserve::is_free));
     let (count, number) = (reserves.len(), at.and_then(|at| u16::try_from(at).ok()));
     match (at.and_then(|at| reserves.get_mut(at)), number) {

@@ -25,13 +25,18 @@
 //! ```
 
 mod fifos;
+mod hierarchy;
 mod manager;
 mod paced;
 mod policy;
 mod rounds;
+mod turns;
 mod wdrr;
 
 pub use fifos::{Descriptor, Queue, Reserve};
+#[cfg(feature = "alloc")]
+pub use hierarchy::BoxedHierarchy;
+pub use hierarchy::{Class, Hierarchy, hierarchy_lines};
 pub use manager::QueueManager;
 pub use paced::{Paced, Rate, RateError};
 pub use policy::{Depth, DropPolicy, TailDrop};
@@ -113,6 +118,9 @@ pub enum ConfigError {
     /// No room for another slice's reserve.
     #[error("the scheduler keeps accounts of {0} slices, and all are in use")]
     Slices(usize),
+    /// Its owner has no share of the link yet.
+    #[error("slice {0} has no share of the link: set one first")]
+    NoShare(SliceId),
     /// Packets wait in the queue.
     #[error("{packets} packets wait in queue {queue}: flush it first, or wait until they have left")]
     NotEmpty {

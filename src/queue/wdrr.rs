@@ -9,6 +9,7 @@ use crate::id::{QueueId, SliceId};
 use crate::queue::fifos::{Descriptor, Fifos, MOST_OCTETS, NONE, Pool, Queue, Reserve};
 use crate::queue::policy::{DropPolicy, TailDrop};
 use crate::queue::rounds::{Line, Lines, Ring, block_lines, ring_lines, rounds};
+use crate::queue::turns::Turns;
 use crate::queue::{Arrival, ConfigError, Departure, QueueConfig, QueueStats, Rejected, WdrrScheduler};
 use crate::store::Store;
 use crate::time::Nanos;
@@ -45,17 +46,14 @@ struct State {
     pool: Pool,
     /// The first free line.
     free: u32,
-    ring: Ring,
-    /// Whose turn it is: a queue that can send its first packet, and is in no list.
-    turn: u32,
+    turns: Turns,
 }
 
 /// What an operation works on.
 struct View<'a, H, P> {
     fifos: Fifos<'a, H, P>,
     lines: Lines<'a>,
-    ring: &'a mut Ring,
-    turn: &'a mut u32,
+    turns: &'a mut Turns,
 }
 
 /// A scheduler that has its memory to itself.
@@ -94,6 +92,15 @@ impl Quantum {
             _ => Err(ConfigError::Unit { unit, longest }),
         }
     }
+}
+
+/// What a weight earns a round.
+pub(super) const fn weighed(weight: u32, unit: u32) -> Result<u32, ConfigError> {
+    if weight == 0 || weight > QueueConfig::MAX_WEIGHT {
+        return Err(ConfigError::Weight(weight));
+    }
+    // Within 32 bits, see `Quantum::rounds`.
+    Ok(weight.wrapping_mul(unit))
 }
 
 /// Lines that a scheduler of so many queues needs for its rounds; 0 if it does not take the
@@ -147,13 +154,27 @@ impl<H, P: DropPolicy> BoxedWdrr<H, P> {
     pub fn boxed(
         queues: usize, packets: usize, slices: usize, policy: P, quantum: Quantum,
     ) -> Result<Self, ConfigError> {
-        let memory = Memory {
+        Self::with(Memory::boxed(queues, packets, lines(queues, quantum), slices), policy, quantum)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<H>
+    Memory<
+        alloc::boxed::Box<[Queue]>,
+        alloc::boxed::Box<[Descriptor<H>]>,
+        alloc::boxed::Box<[Line]>,
+        alloc::boxed::Box<[Reserve]>,
+    >
+{
+    /// For so many queues, packets, lines and slices.
+    pub(super) fn boxed(queues: usize, packets: usize, lines: usize, slices: usize) -> Self {
+        Self {
             queues: boxed(queues, || Queue::NEW),
             descriptors: boxed(packets, || Descriptor::NEW),
-            lines: boxed(lines(queues, quantum), || Line::NEW),
+            lines: boxed(lines, || Line::NEW),
             reserves: boxed(slices, || Reserve::NEW),
-        };
-        Self::with(memory, policy, quantum)
+        }
     }
 }
 
@@ -188,7 +209,7 @@ where
         ring.begin(&mut lines);
         let descriptors = memory.descriptors.items_mut();
         let pool = Pool::new(queues, descriptors, memory.reserves.items_mut(), quantum.longest);
-        Ok(Self { memory, policy, state: State { pool, free, ring, turn: NONE }, unit: quantum.unit })
+        Ok(Self { memory, policy, state: State { pool, free, turns: Turns::new(ring) }, unit: quantum.unit })
     }
 
     /// Keeps `packets` descriptors for the packets of `slice`: no other slice's can take them.
@@ -238,7 +259,7 @@ where
     #[inline(never)]
     fn fetch(&self, count: usize) {
         let (queues, descriptors) = (self.memory.queues.items(), self.memory.descriptors.items());
-        let upcoming = || self.state.ring.upcoming(self.memory.lines.items()).take(count);
+        let upcoming = || self.state.turns.ring.upcoming(self.memory.lines.items()).take(count);
         upcoming().filter_map(|id| queues.get(id as usize)).for_each(prefetch);
         upcoming().filter_map(|id| queues.get(id as usize)).for_each(|q| q.prefetch_first(descriptors));
     }
@@ -255,7 +276,7 @@ where
     L: Store<Item = Line>,
     A: Store<Item = Reserve>,
 {
-    let State { pool, free, ring, turn } = state;
+    let State { pool, free, turns } = state;
     let fifos = Fifos {
         queues: memory.queues.items_mut(),
         descriptors: memory.descriptors.items_mut(),
@@ -263,7 +284,7 @@ where
         policy,
         pool,
     };
-    View { fifos, lines: Lines { lines: memory.lines.items_mut(), free }, ring, turn }
+    View { fifos, lines: Lines { lines: memory.lines.items_mut(), free }, turns }
 }
 
 impl<H, P: DropPolicy> View<'_, H, P> {
@@ -274,13 +295,12 @@ impl<H, P: DropPolicy> View<'_, H, P> {
         while let Some(places) = places.get_mut(count..)
             && !places.is_empty()
         {
-            if *self.turn == NONE {
-                let Some(id) = self.ring.pop(&mut self.lines) else { break };
-                *self.turn = id;
+            let Some(id) = self.turns.turn(&mut self.lines) else { break };
+            let served = self.fifos.serve(now, id, &mut { u32::MAX }, places);
+            if let Some(queue) = self.fifos.queue(id) {
+                let first = queue.first();
+                self.turns.go_on(&mut self.lines, id, &mut queue.share, first);
             }
-            let id = *self.turn;
-            let served = self.fifos.serve(now, id, places);
-            self.settle(id);
             if served == 0 {
                 break;
             }
@@ -289,97 +309,42 @@ impl<H, P: DropPolicy> View<'_, H, P> {
         count
     }
 
-    /// A queue whose first packet left: it goes on, waits, or is empty.
     #[inline(always)]
-    fn settle(&mut self, id: u32) {
-        let Some(queue) = self.fifos.queue(id) else { return };
-        if queue.packets == 0 {
-            queue.deficit = 0;
-            *self.turn = NONE;
-        } else if queue.deficit < queue.first.octets() {
-            *self.turn = NONE;
-            self.wait(id);
-        }
-    }
-
-    /// A queue has got its first packet, or another one first: puts it in the list of the
-    /// round in which it will have earned it, at least one ahead.
-    #[inline(always)]
-    fn wait(&mut self, id: u32) {
-        let Some(queue) = self.fifos.queue(id) else { return };
-        let ahead = queue.earn();
-        queue.place = self.ring.put(&mut self.lines, ahead, id);
-    }
-
-    /// Takes whoever is at a place out of its list.
-    fn unlist(&mut self, place: u32) {
-        if let Some(moved) = self.ring.remove(&mut self.lines, place)
-            && let Some(queue) = self.fifos.queue(moved)
+    fn enqueue(&mut self, now: Nanos, id: QueueId, handle: H, arrival: Arrival) -> Result<(), Rejected<H>> {
+        if self.fifos.push(now, id, handle, arrival)?
+            && let Some(queue) = self.fifos.queue(id.0)
         {
-            queue.place = place;
+            self.turns.begin(&mut self.lines, id.0, &mut queue.share, arrival.octets);
         }
-    }
-
-    /// A queue that waits in a list has another quantum than `before`, or another packet
-    /// first: what it has earned so far it keeps, and from here on it earns anew.
-    fn relist(&mut self, id: u32, before: u32) {
-        let Some(queue) = self.fifos.queue(id) else { return };
-        let (place, ahead) = (queue.place, self.ring.ahead(&self.lines, queue.place));
-        queue.deficit = queue.deficit.saturating_sub(ahead.max(1).wrapping_mul(before));
-        if ahead == 0 {
-            // Its turn in this round is still to come.
-            queue.deficit = queue.deficit.saturating_add(queue.quantum);
-            if queue.deficit >= queue.first.octets() {
-                return;
-            }
-        }
-        self.unlist(place);
-        self.wait(id);
+        Ok(())
     }
 
     /// A queue has another weight: what waits there goes on with it.
     fn reweigh(&mut self, id: u32, quantum: u32) {
-        let (longest, turn) = (self.fifos.pool.longest, *self.turn);
         let Some(queue) = self.fifos.queue(id) else { return };
-        let before = core::mem::replace(&mut queue.quantum, quantum);
-        if queue.packets == 0 || before == quantum {
-            return;
-        }
-        if turn == id {
-            // What it has, up to a round's worth: its first packet is paid for.
-            queue.deficit = queue.deficit.min(quantum.saturating_add(longest));
-        } else {
-            self.relist(id, before);
+        let before = core::mem::replace(&mut queue.share.quantum, quantum);
+        if queue.packets > 0 {
+            self.change(id, before);
         }
     }
 
     fn flush(&mut self, id: u32) -> Option<Departure<H>> {
         let departure = self.fifos.flush(id)?;
-        let turn = *self.turn;
-        let queue = self.fifos.queue(id)?;
-        if turn == id {
-            self.settle(id);
-        } else if queue.packets == 0 {
-            queue.deficit = 0;
-            let place = queue.place;
-            self.unlist(place);
-        } else if queue.deficit < queue.first.octets() {
-            let quantum = queue.quantum;
-            self.relist(id, quantum);
-        }
+        let quantum = self.fifos.queue(id)?.share.quantum;
+        self.change(id, quantum);
         Some(departure)
     }
-}
 
-impl Queue {
-    /// Earns rounds until it may send its first packet, one at least; how many.
-    #[inline(always)]
-    fn earn(&mut self) -> u32 {
-        let missing = self.first.octets().saturating_sub(self.deficit);
-        let rounds = if missing <= self.quantum { 1 } else { missing.div_ceil(self.quantum.max(1)) };
-        // Less than a round and the longest packet: within 32 bits, see `Quantum::rounds`.
-        self.deficit = self.deficit.wrapping_add(rounds.wrapping_mul(self.quantum));
-        rounds
+    fn change(&mut self, id: u32, before: u32) {
+        let longest = self.fifos.pool.longest;
+        let Some(queue) = self.fifos.queue(id) else { return };
+        let first = queue.first();
+        let moved = self.turns.change(&mut self.lines, id, &mut queue.share, first, before, longest);
+        if let Some(moved) = moved
+            && let Some(queue) = self.fifos.queue(moved.member)
+        {
+            moved.put(&mut queue.share);
+        }
     }
 }
 
@@ -397,11 +362,7 @@ where
     type Handle = H;
 
     fn configure(&mut self, id: QueueId, config: QueueConfig) -> Result<(), ConfigError> {
-        let weight = config.weight;
-        if weight == 0 || weight > QueueConfig::MAX_WEIGHT {
-            return Err(ConfigError::Weight(weight));
-        }
-        let quantum = weight * self.unit;
+        let quantum = weighed(config.weight, self.unit)?;
         let mut view = self.view();
         view.fifos.configure(id, config)?;
         view.reweigh(id.0, quantum);
@@ -418,11 +379,7 @@ where
 
     #[inline(always)]
     fn enqueue(&mut self, now: Nanos, id: QueueId, handle: H, arrival: Arrival) -> Result<(), Rejected<H>> {
-        let mut view = self.view();
-        if view.fifos.push(now, id, handle, arrival)? {
-            view.wait(id.0);
-        }
-        Ok(())
+        self.view().enqueue(now, id, handle, arrival)
     }
 
     #[inline(always)]
@@ -452,7 +409,7 @@ where
     }
 
     fn quantum(&self, id: QueueId) -> u64 {
-        self.get(id).map_or(0, |queue| queue.quantum.into())
+        self.get(id).map_or(0, |queue| queue.share.quantum.into())
     }
 
     fn stats(&self, id: QueueId) -> QueueStats {
