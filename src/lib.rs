@@ -113,8 +113,8 @@ pub mod prelude {
     pub use crate::packet::{Packet, PacketMut};
     pub use crate::pipeline::{FastPath, KeepInSlot, NoSlowPath, SlowPath, drain};
     pub use crate::queue::{
-        Arrival, Descriptor, Line, Paced, Quantum, Queue, QueueConfig, QueueManager, Rate, TailDrop, Wdrr,
-        WdrrScheduler,
+        Arrival, Descriptor, Line, Paced, Quantum, Queue, QueueConfig, QueueManager, Rate, Scheduled,
+        TailDrop, Wdrr, WdrrScheduler,
     };
     pub use crate::slot::{Admission, Layer, RxMeta, Slot};
     pub use crate::sram::{NoSram, SliceSram, SramBank};

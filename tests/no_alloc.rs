@@ -116,7 +116,8 @@ const VECTORS: u64 = 1000;
 
 const QUANTUM: Quantum = Quantum::of_longest(1500);
 const LINES: usize = fastpath::queue::lines(2, QUANTUM);
-type Queues = QueueManager<[Paced<Wdrr<[Queue; 2], [Descriptor<Packet<Buf>>; 4], [Line; LINES]>>; 2]>;
+type Queues =
+    QueueManager<[Scheduled<Paced<Wdrr<[Queue; 2], [Descriptor<Packet<Buf>>; 4], [Line; LINES]>>>; 2]>;
 
 fn queues() -> Queues {
     let scheduler = |_| {
@@ -125,7 +126,7 @@ fn queues() -> Queues {
         // A frame in less than the microsecond between two vectors.
         Paced::new(wdrr, Rate::bits_per_second(10_000_000_000).unwrap(), 24, Nanos::ZERO)
     };
-    let mut queues = QueueManager::new([0, 1].map(scheduler), 1);
+    let mut queues = QueueManager::new([0, 1].map(|at| Scheduled::new(scheduler(at))), 1);
     for (scheduler, owner) in [(0, IP), (1, LABEL)] {
         let queue = queues.queue_id(scheduler, 1).unwrap();
         queues.configure(queue, QueueConfig { limit_packets: 2, ..QueueConfig::new(owner) }).unwrap();

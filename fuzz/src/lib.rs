@@ -416,13 +416,13 @@ const QUANTUM: Quantum = Quantum::of_longest(1500);
 const LINES: usize = fastpath::queue::lines(2, QUANTUM);
 type Scheduler = Paced<Wdrr<[Queue; 2], [Descriptor<Packet<Buf>>; 12], [Line; LINES]>>;
 
-fn queues() -> QueueManager<[Scheduler; 2]> {
+fn queues() -> QueueManager<[Scheduled<Scheduler>; 2]> {
     let scheduler = |_| {
         let wdrr =
             Wdrr::new([Queue::NEW; 2], [const { Descriptor::NEW }; 12], [Line::NEW; LINES], QUANTUM).unwrap();
         Paced::new(wdrr, Rate::bits_per_second(10_000_000_000).unwrap(), 24, Nanos(100))
     };
-    let mut queues = QueueManager::new([0, 1].map(scheduler), 1);
+    let mut queues = QueueManager::new([0, 1].map(|at| Scheduled::new(scheduler(at))), 1);
     for (queue, owner) in [(0, IP), (1, UNIFORM), (2, LABEL)] {
         let config = QueueConfig { limit_packets: 8, ..QueueConfig::new(owner) };
         queues.configure(QueueId(queue), config).unwrap();

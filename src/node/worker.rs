@@ -27,7 +27,7 @@ use crate::node::rate_limit::RateLimit;
 use crate::packet::Packet;
 use crate::pipeline::{Drained, Exceptional, FastPath, SlowPath, Trace, drain_with};
 use crate::queue::{
-    Arrival, BoxedWdrr, Departure, Paced, Quantum, QueueConfig, QueueManager, Rejected, TailDrop,
+    Arrival, BoxedWdrr, Departure, Paced, Quantum, QueueConfig, QueueManager, Rejected, Scheduled, TailDrop,
     WdrrScheduler,
 };
 use crate::slot::{Admission, Layer, RxMeta, Slot};
@@ -67,17 +67,17 @@ pub struct Node<C, B> {
 
 /// The schedulers, one for each interface.
 #[derive(Debug)]
-struct Interfaces<B>(Vec<Scheduler<B>>);
+struct Interfaces<B>(Vec<Scheduled<Scheduler<B>>>);
 
 impl<B> Store for Interfaces<B> {
-    type Item = Scheduler<B>;
+    type Item = Scheduled<Scheduler<B>>;
 
     #[inline(always)]
-    fn items(&self) -> &[Scheduler<B>] {
+    fn items(&self) -> &[Scheduled<Scheduler<B>>] {
         &self.0
     }
     #[inline(always)]
-    fn items_mut(&mut self) -> &mut [Scheduler<B>] {
+    fn items_mut(&mut self) -> &mut [Scheduled<Scheduler<B>>] {
         &mut self.0
     }
 }
@@ -266,7 +266,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         // Who asks late catches up on the time of a hundred of the longest frames.
         let burst = u128::from(longest) * 800_000_000_000 / u128::from(config.rate.get());
         let burst = Nanos(u64::try_from(burst).unwrap_or(u64::MAX));
-        self.queues.store_mut().0.push(Paced::new(wdrr, config.rate, config.overhead, burst));
+        let paced = Paced::new(wdrr, config.rate, config.overhead, burst);
+        self.queues.store_mut().0.push(Scheduled::new(paced));
         self.interfaces.push(config);
         self.queues_used.resize(self.queues_used.len() + queues as usize, false);
         Ok(InterfaceId(number as u16))

@@ -2,40 +2,66 @@
 
 use crate::exit::DropReason;
 use crate::id::QueueId;
+use crate::queue::wheel::{Timed, Timer, Wheel};
 use crate::queue::{Arrival, ConfigError, Departure, QueueConfig, QueueStats, Rejected, WdrrScheduler};
 use crate::store::Store;
 use crate::time::Nanos;
 
+/// A scheduler of a [`QueueManager`], with the time at which it is due.
+#[derive(Clone, Debug)]
+pub struct Scheduled<W> {
+    scheduler: W,
+    timer: Timer,
+}
+
+impl<W> Scheduled<W> {
+    /// A scheduler without packets.
+    pub const fn new(scheduler: W) -> Self {
+        Self { scheduler, timer: Timer::NEW }
+    }
+}
+
+impl<W> Timed for Scheduled<W> {
+    #[inline(always)]
+    fn timer(&self) -> &Timer {
+        &self.timer
+    }
+    #[inline(always)]
+    fn timer_mut(&mut self) -> &mut Timer {
+        &mut self.timer
+    }
+}
+
 /// Schedulers, each with queues, a rate and an interface of its own; ten in the paper
-/// (one for each interface of the line card).
+/// (one for each interface of the line card), and as many thousands as you like.
 ///
 /// The upper bits of a [`QueueId`] name the scheduler and the lower ones a queue of it:
 /// [`queue_id`](Self::queue_id) joins the two. `S` holds the schedulers, an array of
-/// [`Paced`](crate::queue::Paced) ones, say.
+/// [`Scheduled`] [`Paced`](crate::queue::Paced) ones, say.
 ///
 /// `dequeue` goes round the schedulers that are due, a few packets at each, so that
-/// none waits for another; with `n` of them it looks at `n` before it gives up.
+/// none waits for another. One that has nothing to send, or may not yet, is not looked at: a
+/// timing wheel knows when it may.
 #[derive(Clone, Debug)]
 pub struct QueueManager<S> {
     schedulers: S,
     /// Bits of a queue id that name a queue of the scheduler.
     bits: u32,
-    /// Whose turn it is, and for how many packets more.
-    turn: usize,
+    /// How many packets more the first that is due may send.
     left: u32,
+    wheel: Wheel,
 }
 
 /// Packets that a scheduler may send before the next one is asked.
 const TURN: u32 = 16;
 
-impl<S: Store<Item: WdrrScheduler>> QueueManager<S> {
+impl<W: WdrrScheduler, S: Store<Item = Scheduled<W>>> QueueManager<S> {
     /// Schedulers of the paper's node.
     pub const SCHEDULERS: usize = 10;
 
-    /// Joins `schedulers`, of which none has more than `2^bits` queues.
-    pub const fn new(schedulers: S, bits: u32) -> Self {
-        let bits = if bits > 31 { 31 } else { bits };
-        Self { schedulers, bits, turn: 0, left: TURN }
+    /// Joins `schedulers` without packets, of which none has more than `2^bits` queues.
+    pub fn new(schedulers: S, bits: u32) -> Self {
+        Self { schedulers, bits: bits.min(31), left: TURN, wheel: Wheel::new() }
     }
 
     /// The name of queue `queue` of scheduler `scheduler`, or `None` if there is no
@@ -52,27 +78,51 @@ impl<S: Store<Item: WdrrScheduler>> QueueManager<S> {
         (queue.0 >> self.bits) as usize
     }
 
-    /// The store of the schedulers: to add one, if it grows.
+    /// The store of the schedulers: to add one without packets at its end, if it grows.
     pub const fn store_mut(&mut self) -> &mut S {
         &mut self.schedulers
     }
 
-    /// The schedulers.
-    pub fn schedulers(&self) -> &[S::Item] {
-        self.schedulers.items()
+    /// A scheduler.
+    pub fn scheduler(&self, scheduler: usize) -> Option<&W> {
+        self.schedulers.items().get(scheduler).map(|item| &item.scheduler)
     }
 
-    /// The schedulers, to be changed.
-    pub fn schedulers_mut(&mut self) -> &mut [S::Item] {
-        self.schedulers.items_mut()
+    /// Changes a scheduler: its rate, say, which takes effect at once. `None` if there is no
+    /// such scheduler.
+    pub fn change<T>(&mut self, now: Nanos, scheduler: usize, change: impl FnOnce(&mut W) -> T) -> Option<T> {
+        let done = change(&mut self.schedulers.items_mut().get_mut(scheduler)?.scheduler);
+        self.settle(now, scheduler);
+        Some(done)
     }
 
     /// Takes the next packet of one scheduler only: of one interface that is ready.
-    pub fn dequeue_from(
-        &mut self, now: Nanos, scheduler: usize,
-    ) -> Option<Departure<<S::Item as WdrrScheduler>::Handle>> {
-        let departure = self.schedulers.items_mut().get_mut(scheduler)?.dequeue(now)?;
-        Some(self.outward(scheduler, departure))
+    pub fn dequeue_from(&mut self, now: Nanos, scheduler: usize) -> Option<Departure<W::Handle>> {
+        let departure = self.schedulers.items_mut().get_mut(scheduler)?.scheduler.dequeue(now);
+        self.settle(now, scheduler);
+        Some(self.outward(scheduler, departure?))
+    }
+
+    /// Puts a scheduler where it belongs: among those that are due, or will be, or have nothing
+    /// to send.
+    #[inline(always)]
+    fn settle(&mut self, now: Nanos, scheduler: usize) {
+        let schedulers = self.schedulers.items_mut();
+        let Some(item) = schedulers.get(scheduler) else { return };
+        let (due, timer, member) = (item.scheduler.next_due(now), item.timer, scheduler as u32);
+        match due {
+            Some(due) if due <= now && timer.is_ready() => {}
+            Some(due) if due > now && !timer.is_ready() && !timer.is_idle() && timer.due() == due.0 => {}
+            None if timer.is_idle() => {}
+            due => {
+                self.wheel.cancel(schedulers, member);
+                match due {
+                    Some(due) if due <= now => self.wheel.make_ready(schedulers, member),
+                    Some(due) => self.wheel.wait(schedulers, member, due.0),
+                    None => {}
+                }
+            }
+        }
     }
 
     #[inline(always)]
@@ -87,19 +137,19 @@ impl<S: Store<Item: WdrrScheduler>> QueueManager<S> {
     }
 
     #[inline(always)]
-    fn at(&self, queue: QueueId) -> Option<(&S::Item, QueueId)> {
-        Some((self.schedulers.items().get(self.scheduler_of(queue))?, self.local(queue)))
+    fn at(&self, queue: QueueId) -> Option<(&W, QueueId)> {
+        Some((self.scheduler(self.scheduler_of(queue))?, self.local(queue)))
     }
 }
 
-impl<S: Store<Item: WdrrScheduler>> WdrrScheduler for QueueManager<S> {
-    type Handle = <S::Item as WdrrScheduler>::Handle;
+impl<W: WdrrScheduler, S: Store<Item = Scheduled<W>>> WdrrScheduler for QueueManager<S> {
+    type Handle = W::Handle;
 
     fn configure(&mut self, queue: QueueId, config: QueueConfig) -> Result<(), ConfigError> {
         let (at, local) = (self.scheduler_of(queue), self.local(queue));
         let schedulers = self.schedulers.items_mut();
         let unknown = ConfigError::UnknownQueue { queue, queues: schedulers.len() << self.bits };
-        let done = schedulers.get_mut(at).ok_or(unknown)?.configure(local, config);
+        let done = schedulers.get_mut(at).ok_or(unknown)?.scheduler.configure(local, config);
         done.map_err(|error| error.of(queue))
     }
 
@@ -107,13 +157,18 @@ impl<S: Store<Item: WdrrScheduler>> WdrrScheduler for QueueManager<S> {
         let (at, local) = (self.scheduler_of(queue), self.local(queue));
         let schedulers = self.schedulers.items_mut();
         let unknown = ConfigError::UnknownQueue { queue, queues: schedulers.len() << self.bits };
-        let done = schedulers.get_mut(at).ok_or(unknown)?.remove(local);
+        let done = schedulers.get_mut(at).ok_or(unknown)?.scheduler.remove(local);
         done.map_err(|error| error.of(queue))
     }
 
     fn flush(&mut self, queue: QueueId) -> Option<Departure<Self::Handle>> {
         let (at, local) = (self.scheduler_of(queue), self.local(queue));
-        let departure = self.schedulers.items_mut().get_mut(at)?.flush(local)?;
+        let departure = self.schedulers.items_mut().get_mut(at)?.scheduler.flush(local)?;
+        // It may have nothing to send any more; that it may be due later than it is thought to
+        // be does no harm.
+        if self.scheduler(at)?.next_due(Nanos::ZERO).is_none() {
+            self.wheel.cancel(self.schedulers.items_mut(), at as u32);
+        }
         Some(self.outward(at, departure))
     }
 
@@ -122,28 +177,52 @@ impl<S: Store<Item: WdrrScheduler>> WdrrScheduler for QueueManager<S> {
         &mut self, now: Nanos, queue: QueueId, handle: Self::Handle, arrival: Arrival,
     ) -> Result<(), Rejected<Self::Handle>> {
         let (at, local) = (self.scheduler_of(queue), self.local(queue));
-        match self.schedulers.items_mut().get_mut(at) {
-            Some(scheduler) => scheduler.enqueue(now, local, handle, arrival),
-            None => Err(Rejected { handle, reason: DropReason::UnknownQueue }),
+        let Some(item) = self.schedulers.items_mut().get_mut(at) else {
+            return Err(Rejected { handle, reason: DropReason::UnknownQueue });
+        };
+        item.scheduler.enqueue(now, local, handle, arrival)?;
+        if !item.timer.is_ready() {
+            self.settle(now, at);
         }
+        Ok(())
     }
 
     #[inline(always)]
     fn dequeue(&mut self, now: Nanos) -> Option<Departure<Self::Handle>> {
-        let count = self.schedulers.items().len();
-        for _ in 0..=count {
-            let turn = self.turn;
-            let scheduler = self.schedulers.items_mut().get_mut(turn);
-            if let Some(left) = self.left.checked_sub(1)
-                && let Some(departure) = scheduler.and_then(|scheduler| scheduler.dequeue(now))
-            {
-                self.left = left;
-                return Some(self.outward(turn, departure));
+        let mut place = [None];
+        self.dequeue_batch(now, &mut place);
+        let [departure] = place;
+        departure
+    }
+
+    #[inline(always)]
+    fn dequeue_batch(&mut self, now: Nanos, departures: &mut [Option<Departure<Self::Handle>>]) -> usize {
+        let mut count = 0;
+        while let Some(places) = departures.get_mut(count..)
+            && !places.is_empty()
+        {
+            let schedulers = self.schedulers.items_mut();
+            let Some(first) = self.wheel.first(schedulers, now.0) else { break };
+            let Some(item) = schedulers.get_mut(first as usize) else { break };
+            let most = places.len().min(self.left as usize);
+            let taken = item.scheduler.dequeue_batch(now, places.get_mut(..most).unwrap_or_default());
+            for departure in places.iter_mut().take(taken).flatten() {
+                departure.queue.0 |= first << self.bits;
             }
-            self.left = TURN;
-            self.turn = if turn + 1 < count { turn + 1 } else { 0 };
+            count += taken;
+            self.left -= taken as u32;
+            if self.left == 0 {
+                self.wheel.rotate(schedulers);
+            }
+            if taken < most || self.left == 0 {
+                self.left = TURN;
+            }
+            self.settle(now, first as usize);
         }
-        None
+        if let Some(place) = departures.get_mut(count) {
+            *place = None;
+        }
+        count
     }
 
     fn backlog(&self, queue: QueueId) -> u32 {
@@ -159,7 +238,7 @@ impl<S: Store<Item: WdrrScheduler>> WdrrScheduler for QueueManager<S> {
     }
 
     fn next_due(&self, now: Nanos) -> Option<Nanos> {
-        self.schedulers.items().iter().filter_map(|scheduler| scheduler.next_due(now)).min()
+        Some(Nanos(self.wheel.next()?).max(now))
     }
 
     #[inline(always)]
@@ -181,11 +260,11 @@ impl<S: Store<Item: WdrrScheduler>> WdrrScheduler for QueueManager<S> {
 mod tests {
     use super::*;
     use crate::id::SliceId;
-    use crate::queue::{Descriptor, Line, Paced, Quantum, Queue, Rate, Wdrr, lines};
+    use crate::queue::{Descriptor, Line, Paced, Quantum, Queue, Rate, Scheduled, Wdrr, lines};
     use std::vec::Vec;
 
     const QUANTUM: Quantum = Quantum::of_longest(1000);
-    type Scheduler = Paced<Wdrr<[Queue; 4], [Descriptor<u32>; 64], [Line; lines(4, QUANTUM)]>>;
+    type Scheduler = Scheduled<Paced<Wdrr<[Queue; 4], [Descriptor<u32>; 64], [Line; lines(4, QUANTUM)]>>>;
 
     /// Ten schedulers of four queues; scheduler n sends 1000 octets in n + 1 us.
     fn manager() -> QueueManager<[Scheduler; 10]> {
@@ -195,7 +274,7 @@ mod tests {
                 let wdrr =
                     Wdrr::new([Queue::NEW; 4], [const { Descriptor::NEW }; 64], lines, QUANTUM).unwrap();
                 let rate = Rate::bits_per_second(8_000_000_000 / (n as u64 + 1)).unwrap();
-                Paced::new(wdrr, rate, 0, Nanos::ZERO)
+                Scheduled::new(Paced::new(wdrr, rate, 0, Nanos::ZERO))
             }),
             2,
         )

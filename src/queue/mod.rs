@@ -32,12 +32,13 @@ mod policy;
 mod rounds;
 mod turns;
 mod wdrr;
+mod wheel;
 
 pub use fifos::{Descriptor, Queue, Reserve};
 #[cfg(feature = "alloc")]
 pub use hierarchy::BoxedHierarchy;
 pub use hierarchy::{Class, Hierarchy, hierarchy_lines};
-pub use manager::QueueManager;
+pub use manager::{QueueManager, Scheduled};
 pub use paced::{Paced, Rate, RateError};
 pub use policy::{Depth, DropPolicy, TailDrop};
 pub use rounds::Line;

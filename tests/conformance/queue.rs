@@ -7,7 +7,7 @@ use fastpath::exit::DropReason;
 use fastpath::id::QueueId;
 use fastpath::queue::{
     Arrival, BoxedWdrr, ConfigError, Departure, Paced, Quantum, QueueConfig, QueueManager, QueueStats, Rate,
-    Rejected, TailDrop, Verdict, WdrrScheduler,
+    Rejected, Scheduled, TailDrop, Verdict, WdrrScheduler,
 };
 use fastpath::time::Nanos;
 
@@ -55,12 +55,14 @@ fn a_queue_manager_is_a_scheduler() {
             let rate = Rate::bits_per_second(1_000_000_000 / (n as u64 + 1)).unwrap();
             Paced::new(wdrr(1524, 1524), rate, 24, Nanos(n as u64 * 1000))
         });
-        QueueManager::new(schedulers, 2)
+        QueueManager::new(schedulers.map(Scheduled::new), 2)
     };
     let set = QueueSet { schedulers: &schedulers, overhead: 24, ..SET };
     wdrr_scheduler(new, set, 2, 1);
-    let new =
-        || QueueManager::new([wdrr(1500, 1500), wdrr(3000, 1500), wdrr(1500, 1500), wdrr(1500, 1500)], 2);
+    let new = || {
+        let schedulers = [wdrr(1500, 1500), wdrr(3000, 1500), wdrr(1500, 1500), wdrr(1500, 1500)];
+        QueueManager::new(schedulers.map(Scheduled::new), 2)
+    };
     wdrr_scheduler(new, QueueSet { schedulers: &schedulers, ..SET }, 2, 2);
 }
 

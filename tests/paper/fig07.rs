@@ -13,7 +13,7 @@
 use fastpath::exit::DropReason;
 use fastpath::id::{EgressId, QueueId, SliceId};
 use fastpath::queue::{
-    Arrival, BoxedWdrr, Paced, Quantum, QueueConfig, QueueManager, Rate, TailDrop, WdrrScheduler,
+    Arrival, BoxedWdrr, Paced, Quantum, QueueConfig, QueueManager, Rate, Scheduled, TailDrop, WdrrScheduler,
 };
 use fastpath::stats::{Count, Counters, Event, ROW, SliceAccount, StatsBlock};
 use fastpath::time::Nanos;
@@ -131,7 +131,7 @@ trait Router {
 type Interface<H> = Paced<BoxedWdrr<H>>;
 
 /// The queue manager of section 4: ten schedulers, of which one is in use.
-type Manager<H> = QueueManager<[Interface<H>; 10]>;
+type Manager<H> = QueueManager<[Scheduled<Interface<H>>; 10]>;
 
 /// A counter for each egress, one of them no way out, each queue, and each exit of each
 /// slice, the substrate's among them.
@@ -164,7 +164,7 @@ fn manager<H>(setup: &Setup) -> Manager<H> {
     let schedulers = std::array::from_fn(|interface| {
         let room = if interface == INTERFACE { ROOM } else { 0 };
         let wdrr = BoxedWdrr::boxed(8, room, 0, TailDrop, Quantum { unit, longest: LONGEST }).unwrap();
-        Paced::new(wdrr, rate, setup.overhead, Nanos::ZERO)
+        Scheduled::new(Paced::new(wdrr, rate, setup.overhead, Nanos::ZERO))
     });
     let mut manager = QueueManager::new(schedulers, 3);
     for (source, weight) in setup.weights.into_iter().enumerate() {

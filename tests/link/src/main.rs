@@ -62,7 +62,7 @@ fn run() -> Result<(), u8> {
         let wdrr = Wdrr::new([Queue::NEW; 2], [const { Descriptor::NEW }; 8], [Line::NEW; LINES], QUANTUM).map_err(|_| 6)?;
         Ok(Paced::new(wdrr, rate, Scheduler::ETHERNET, Nanos::ZERO))
     };
-    let mut queues = QueueManager::new([scheduler()?, scheduler()?], 1);
+    let mut queues = QueueManager::new([scheduler()?, scheduler()?].map(Scheduled::new), 1);
     let first = queues.queue_id(0, 0).ok_or(7)?;
     let second = queues.queue_id(1, 1).ok_or(8)?;
     queues.configure(first, QueueConfig::new(IP)).map_err(|_| 9)?;
