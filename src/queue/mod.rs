@@ -24,6 +24,7 @@
 //! # Ok::<(), fastpath::queue::ConfigError>(())
 //! ```
 
+mod bucket;
 mod fifos;
 mod hierarchy;
 mod manager;
@@ -34,6 +35,7 @@ mod turns;
 mod wdrr;
 mod wheel;
 
+pub use bucket::{BurstError, TokenBucket};
 pub use fifos::{Descriptor, Queue, Reserve};
 #[cfg(feature = "alloc")]
 pub use hierarchy::BoxedHierarchy;
