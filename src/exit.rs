@@ -75,6 +75,8 @@ reasons! {
     UnknownSlice = "unknown_slice",
     /// The slice runs a code option this set does not hold.
     UnknownOption = "unknown_option",
+    /// Beyond what the slice or the link may send in (RFC 2697, RFC 2698).
+    Policed = "policed",
     /// No filter matched, or what it named is gone.
     NoMatch = "no_match",
     /// A filter says so.

@@ -130,6 +130,12 @@ impl TokenBucket {
         // More than 64 bits fill every bucket: none of them matters beyond that.
         self.level.add(u64::try_from(earned).unwrap_or(u64::MAX))
     }
+
+    /// Takes `octets` out, if there are so many: whether there were.
+    #[inline(always)]
+    pub(super) const fn take_now(&mut self, octets: u32) -> bool {
+        self.level.take(octets)
+    }
 }
 
 /// What a bucket holds, and can: invariant `units <= most <= MAX_BURST * OCTET`.

@@ -28,6 +28,7 @@ mod bucket;
 mod fifos;
 mod hierarchy;
 mod manager;
+pub mod meter;
 mod paced;
 mod policy;
 mod rounds;
