@@ -25,6 +25,7 @@
 //! ```
 
 mod bucket;
+pub mod exchange;
 mod fifos;
 mod hierarchy;
 mod manager;
