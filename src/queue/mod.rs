@@ -24,6 +24,7 @@
 //! # Ok::<(), fastpath::queue::ConfigError>(())
 //! ```
 
+mod allotment;
 mod bucket;
 pub mod exchange;
 mod fifos;
@@ -37,6 +38,7 @@ mod turns;
 mod wdrr;
 mod wheel;
 
+pub use allotment::{Allotments, Oversubscribed};
 pub use bucket::{BurstError, TokenBucket};
 pub use fifos::{Descriptor, Queue, Reserve};
 #[cfg(feature = "alloc")]
