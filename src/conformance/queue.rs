@@ -1,15 +1,18 @@
 //! The kit of [`WdrrScheduler`].
 
-use alloc::collections::VecDeque;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::exit::DropReason;
 use crate::id::{QueueId, SliceId};
-use crate::queue::{Arrival, ConfigError, QueueConfig, Verdict, WdrrScheduler};
+use crate::queue::{Arrival, ConfigError, QueueConfig, QueueStats, WdrrScheduler};
 use crate::time::Nanos;
 
 use super::Rng;
+
+mod trial;
+mod upkeep;
+
+use trial::{Trial, bound};
 
 /// What the kit must know of a scheduler.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +45,12 @@ pub struct QueueSet<'a> {
 /// - a queue that was idle, or nearly so, has saved no credit;
 /// - limits hold in packets and in octets, and nothing within them is refused but by
 ///   policy;
+/// - `stats` is exact at every step;
+/// - `remove` takes empty queues only; what is removed is unknown, and may be configured anew
+///   for another owner, with `stats` of 0;
+/// - `flush` gives what waits in order, to be dropped, and costs no other queue its turn, its
+///   credit or its time;
+/// - `dequeue_batch` is so many times `dequeue`;
 /// - `configure` under way keeps what waits, in order; weights of 0 and above 65,536 and
 ///   unknown queues are refused, with nothing changed.
 ///
@@ -78,267 +87,32 @@ pub fn wdrr_scheduler<S: WdrrScheduler<Handle = u32>>(
     for alone in [true, false] {
         trial().saves_no_credit(alone);
     }
+    trial().removes(&mut rng);
+    trial().flushes(&mut rng);
     for _ in 0..rounds {
         trial().shares(&mut rng);
         trial().lives(&mut rng);
+        trial().shares_beside_a_flush(&mut rng);
+    }
+    for _ in 0..rounds {
+        let (batches, singles) = (Trial::new(new(), set), Trial::new(new(), set));
+        batches.batches(singles, &mut rng);
     }
 }
 
-/// A scheduler beside what it should hold.
-struct Trial<'a, S> {
-    scheduler: S,
-    set: QueueSet<'a>,
-    now: Nanos,
-    lanes: Vec<Lane>,
-    /// For each pair of lanes: what the first sent, times the quantum of the second,
-    /// less the reverse, while both had packets.
-    gaps: Vec<Gap>,
-    handles: u32,
-    doing: &'static str,
-}
-
-struct Lane {
-    id: QueueId,
-    scheduler: usize,
-    config: QueueConfig,
-    quantum: u64,
-    waiting: VecDeque<(u32, u32)>,
-    octets: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Gap {
-    now: i128,
-    lowest: i128,
-    highest: i128,
-}
-
-impl<'a, S: WdrrScheduler<Handle = u32>> Trial<'a, S> {
-    fn new(scheduler: S, set: QueueSet<'a>) -> Self {
-        let ids = set.schedulers.iter().enumerate();
-        let ids = ids.flat_map(|(scheduler, queues)| queues.iter().map(move |id| (scheduler, *id)));
-        let lanes: Vec<_> = ids
-            .map(|(scheduler, id)| Lane {
-                id,
-                scheduler,
-                config: QueueConfig::new(SliceId(1)),
-                quantum: 0,
-                waiting: VecDeque::new(),
-                octets: 0,
-            })
-            .collect();
-        assert!(!lanes.is_empty(), "wdrr_scheduler: no queue to check");
-        let gaps = vec![Gap::default(); lanes.len() * lanes.len()];
-        Self { scheduler, set, now: Nanos::ZERO, lanes, gaps, handles: 0, doing: "at first" }
-    }
-
-    /// Configures all lanes with weights of one to four times the lowest.
-    fn configured(&mut self) {
-        for at in 0..self.lanes.len() {
-            let weight = self.weight(at as u64);
-            let owner = SliceId(1 + at as u16);
-            self.configure(at, QueueConfig { weight, ..QueueConfig::new(owner) });
-        }
-    }
-
-    fn weight(&self, n: u64) -> u32 {
-        (self.set.weight * (1 + (n % 4) as u32)).min(QueueConfig::MAX_WEIGHT)
-    }
-
-    fn configure(&mut self, at: usize, config: QueueConfig) {
-        let (id, doing) = (self.lanes[at].id, self.doing);
-        if let Err(error) = self.scheduler.configure(id, config) {
-            panic!("wdrr_scheduler: {doing}: queue {id} was not configured: {error}");
-        }
-        let quantum = self.scheduler.quantum(id);
-        assert!(quantum > 0, "wdrr_scheduler: {doing}: queue {id} is configured and has no quantum");
-        let lane = &mut self.lanes[at];
-        (lane.config, lane.quantum) = (config, quantum);
-        for other in self.lanes.iter().filter(|other| other.quantum > 0) {
-            let lane = &self.lanes[at];
-            let (ours, theirs) = (u64::from(lane.config.weight), u64::from(other.config.weight));
-            let off = (u128::from(quantum) * u128::from(theirs))
-                .abs_diff(u128::from(other.quantum) * u128::from(ours));
-            let same = lane.scheduler != other.scheduler || off < u128::from(ours + theirs);
-            assert!(same, "wdrr_scheduler: the quanta of {id} and {} are not as their weights", other.id);
-        }
-        // Who is served when may change in a round.
-        self.gaps.fill(Gap::default());
-        self.account();
-    }
-
-    /// Offers a packet; true if it was taken.
-    fn offer(&mut self, at: usize, octets: u32) -> bool {
-        let (handle, doing) = (self.handles, self.doing);
-        self.handles += 1;
-        let counted = u64::from(octets) + u64::from(self.set.overhead);
-        let lane = &mut self.lanes[at];
-        let id = lane.id;
-        let filled = lane.waiting.len() as u64;
-        let within = filled < u64::from(lane.config.limit_packets)
-            && lane.octets.saturating_add(counted) <= lane.config.limit_octets;
-        self.scheduler.prefetch(id);
-        let taken = match self.scheduler.enqueue(self.now, id, handle, Arrival::new(octets)) {
-            Ok(()) => {
-                assert!(within, "wdrr_scheduler: {doing}: queue {id} took a packet beyond its limits");
-                lane.waiting.push_back((handle, octets));
-                lane.octets += counted;
-                true
-            }
-            Err(refused) => {
-                assert_eq!(refused.handle, handle, "wdrr_scheduler: {doing}: gave back another packet");
-                match refused.reason {
-                    DropReason::QueuePolicy => {}
-                    DropReason::QueueFull | DropReason::NoBuffer => assert!(
-                        !within || filled >= u64::from(self.set.room),
-                        "wdrr_scheduler: {doing}: queue {id} refused packet {filled} within its limits"
-                    ),
-                    reason => panic!("wdrr_scheduler: {doing}: queue {id} refused a packet: {reason}"),
-                }
-                false
-            }
-        };
-        self.account();
-        taken
-    }
-
-    /// What leaves now, as the number of its lane.
-    fn depart(&mut self) -> Option<usize> {
-        let (now, doing) = (self.now, self.doing);
-        let due = self.scheduler.next_due(now);
-        let waiting = self.lanes.iter().any(|lane| !lane.waiting.is_empty());
-        assert_eq!(
-            due.is_some(),
-            waiting,
-            "wdrr_scheduler: {doing}: next_due is {due:?}, packets wait: {waiting}"
-        );
-        let Some(departure) = self.scheduler.dequeue(now) else {
-            self.account();
-            assert!(
-                due.is_none_or(|due| due > now),
-                "wdrr_scheduler: {doing}: not work conserving: packets wait, are due, and none leaves"
-            );
-            return None;
-        };
-        let id = departure.queue;
-        let at = self.lanes.iter().position(|lane| lane.id == id);
-        let at =
-            at.unwrap_or_else(|| panic!("wdrr_scheduler: {doing}: a packet of queue {id}, which has none"));
-        let both: Vec<_> = self.lanes.iter().map(|lane| !lane.waiting.is_empty()).collect();
-        let lane = &mut self.lanes[at];
-        let first = lane.waiting.pop_front();
-        let Some((handle, octets)) = first else {
-            panic!("wdrr_scheduler: {doing}: queue {id} is empty, and packet {} leaves it", departure.handle)
-        };
-        assert_eq!(
-            departure.handle, handle,
-            "wdrr_scheduler: {doing}: not first in, first out, or a packet of queue {id} was lost"
-        );
-        assert_eq!(departure.octets, octets, "wdrr_scheduler: {doing}: octets of a departure of queue {id}");
-        assert_eq!(departure.owner, lane.config.owner, "wdrr_scheduler: {doing}: owner of queue {id}");
-        assert!(
-            due.is_some_and(|due| due <= now),
-            "wdrr_scheduler: {doing}: a packet left at {now}, but next_due said {due:?}"
-        );
-        let counted = u64::from(octets) + u64::from(self.set.overhead);
-        lane.octets -= counted;
-        if !matches!(departure.verdict, Verdict::Drop(_)) {
-            self.sent(at, counted, &both);
-        }
-        if self.lanes[at].waiting.is_empty() {
-            self.begin(at);
-        }
-        self.account();
-        Some(at)
-    }
-
-    /// The next packet, waiting for it if need be.
-    fn take(&mut self) -> Option<usize> {
-        if let Some(at) = self.depart() {
-            return Some(at);
-        }
-        let (now, doing) = (self.now, self.doing);
-        let due = self.scheduler.next_due(now)?;
-        // Halfway there, nothing may leave.
-        self.now = Nanos(now.0 + (due.0 - now.0) / 2);
-        if self.now > now {
-            let early = self.scheduler.dequeue(self.now).is_some();
-            assert!(!early, "wdrr_scheduler: {doing}: a packet left before next_due");
-        }
-        self.now = due;
-        let at = self.depart();
-        assert!(at.is_some(), "wdrr_scheduler: {doing}: next_due said {due}, and none left then");
-        at
-    }
-
-    fn sent(&mut self, at: usize, octets: u64, both: &[bool]) {
-        let (lanes, longest) = (&self.lanes, u64::from(self.set.longest) + u64::from(self.set.overhead));
-        for other in 0..lanes.len() {
-            if other == at || !both[other] || lanes[other].scheduler != lanes[at].scheduler {
-                continue;
-            }
-            let (low, high) = (at.min(other), at.max(other));
-            let gap = &mut self.gaps[low * lanes.len() + high];
-            let more = i128::from(octets) * i128::from(lanes[other].quantum);
-            gap.now += if at == low { more } else { -more };
-            (gap.lowest, gap.highest) = (gap.lowest.min(gap.now), gap.highest.max(gap.now));
-            let bound = bound(lanes[at].quantum, lanes[other].quantum, longest);
-            assert!(
-                gap.highest - gap.lowest < bound,
-                "wdrr_scheduler: {}: unfair: queues {} and {} are {:.2} rounds apart, {:.2} are allowed",
-                self.doing,
-                lanes[low].id,
-                lanes[high].id,
-                (gap.highest - gap.lowest) as f64 / (lanes[at].quantum as f64 * lanes[other].quantum as f64),
-                bound as f64 / (lanes[at].quantum as f64 * lanes[other].quantum as f64)
-            );
-        }
-    }
-
-    /// A new time of backlog begins for a lane.
-    fn begin(&mut self, at: usize) {
-        for other in 0..self.lanes.len() {
-            let (low, high) = (at.min(other), at.max(other));
-            self.gaps[low * self.lanes.len() + high] = Gap::default();
-        }
-    }
-
-    fn account(&self) {
-        for lane in &self.lanes {
-            let (backlog, waiting) = (self.scheduler.backlog(lane.id), lane.waiting.len() as u32);
-            let (id, doing) = (lane.id, self.doing);
-            assert_eq!(backlog, waiting, "wdrr_scheduler: {doing}: backlog of queue {id}");
-            let quantum = self.scheduler.quantum(id);
-            assert_eq!(quantum, lane.quantum, "wdrr_scheduler: {doing}: quantum of queue {id}");
-        }
-    }
-
-    fn drain(&mut self) {
-        while self.take().is_some() {}
-        let left = self.lanes.iter().map(|lane| lane.waiting.len()).sum::<usize>();
-        assert_eq!(left, 0, "wdrr_scheduler: {}: packets stay for ever", self.doing);
-    }
-
-    fn fill(&mut self, at: usize, mut octets: impl FnMut() -> u32) {
-        // Bounded, for queues with a policy that refuses some.
-        for _ in 0..8 * self.set.room {
-            if self.lanes[at].waiting.len() >= self.set.room as usize {
-                break;
-            }
-            self.offer(at, octets());
-        }
-    }
-
+impl<S: WdrrScheduler<Handle = u32>> Trial<'_, S> {
     fn refuses_what_it_does_not_know(mut self) {
         self.doing = "before any queue is configured";
         self.account();
         assert!(self.depart().is_none());
         let nowhere = QueueId(u32::MAX);
-        for id in self.lanes.iter().map(|lane| lane.id).chain([nowhere]) {
+        let ids: Vec<_> = self.lanes.iter().map(|lane| lane.id).chain([nowhere]).collect();
+        for id in ids {
             let refused = self.scheduler.enqueue(self.now, id, 7, Arrival::new(64));
             let refused = refused.map_err(|refused| (refused.handle, refused.reason));
             let expected = Err((7, DropReason::UnknownQueue));
             assert_eq!(refused, expected, "wdrr_scheduler: a packet for queue {id}, which is not configured");
+            self.is_unknown(id);
         }
         self.account();
         self.configured();
@@ -356,6 +130,10 @@ impl<'a, S: WdrrScheduler<Handle = u32>> Trial<'a, S> {
         assert_eq!(refused, Err((7, DropReason::UnknownQueue)), "wdrr_scheduler: a packet for no queue");
         let nothing = (self.scheduler.backlog(nowhere), self.scheduler.quantum(nowhere));
         assert_eq!(nothing, (0, 0), "wdrr_scheduler: backlog and quantum of an unknown queue");
+        let stats = self.scheduler.stats(nowhere);
+        assert_eq!(stats, QueueStats::default(), "wdrr_scheduler: stats of an unknown queue");
+        assert!(self.scheduler.flush(nowhere).is_none(), "wdrr_scheduler: a packet from no queue");
+        self.is_unknown(nowhere);
         self.account();
         self.drain();
     }
@@ -467,7 +245,7 @@ impl<'a, S: WdrrScheduler<Handle = u32>> Trial<'a, S> {
         let (longest, room) = (u64::from(self.set.longest), self.set.room);
         let counted = longest + u64::from(self.set.overhead);
         for (lane, other) in self.lanes.iter().flat_map(|a| self.lanes.iter().map(move |b| (a, b))) {
-            let allowed = bound(lane.quantum, other.quantum, counted) / i128::from(other.quantum);
+            let allowed = bound(lane.quantum, other.quantum, counted, true) / i128::from(other.quantum);
             assert!(
                 allowed <= i128::from(counted) * i128::from(room),
                 "wdrr_scheduler: {room} packets a queue are too few to tell fair from unfair: {allowed} octets are \
@@ -518,6 +296,9 @@ impl<'a, S: WdrrScheduler<Handle = u32>> Trial<'a, S> {
                 13 => {
                     self.depart();
                 }
+                12 if rng.one_in(4) => {
+                    self.flush(at);
+                }
                 _ => {
                     self.take();
                 }
@@ -525,11 +306,4 @@ impl<'a, S: WdrrScheduler<Handle = u32>> Trial<'a, S> {
         }
         self.drain();
     }
-}
-
-/// `1 + longest / a + longest / b` rounds, or one more, times both quanta.
-fn bound(a: u64, b: u64, longest: u64) -> i128 {
-    let rounds = if a.min(b) < longest { 2 } else { 1 };
-    let (a, b, longest) = (i128::from(a), i128::from(b), i128::from(longest));
-    rounds * a * b + longest * (a + b)
 }
