@@ -87,8 +87,8 @@ pub fn wdrr_scheduler<S: WdrrScheduler<Handle = u32>>(
     for alone in [true, false] {
         trial().saves_no_credit(alone);
     }
-    trial().removes(&mut rng);
     trial().flushes(&mut rng);
+    trial().removes(&mut rng);
     for _ in 0..rounds {
         trial().shares(&mut rng);
         trial().lives(&mut rng);

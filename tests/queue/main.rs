@@ -1,0 +1,10 @@
+//! The queue manager held to models that share no code with it: deficit round robin as it was
+//! published, gone through round by round; the fluid of general processor sharing; and plain
+//! accounts. And what an adversary among the slices can do to the others.
+#![cfg(feature = "alloc")]
+
+mod drr;
+mod ledger;
+mod order;
+mod rounds;
+mod weights;
