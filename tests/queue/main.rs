@@ -4,7 +4,11 @@
 #![cfg(feature = "alloc")]
 
 mod drr;
+#[path = "../paper/fluid.rs"]
+mod fluid;
+mod gps;
 mod ledger;
 mod order;
+mod paced;
 mod rounds;
 mod weights;

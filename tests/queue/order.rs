@@ -162,7 +162,7 @@ impl<M: Model> Pair<M> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
     fn with_quanta_of_a_packet_the_order_is_that_of_deficit_round_robin(

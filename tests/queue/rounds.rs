@@ -132,7 +132,7 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(1024))]
     #[test]
     fn each_round_sends_what_the_published_rounds_send(
         (unit, longest) in quantum(),
