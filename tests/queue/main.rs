@@ -3,6 +3,7 @@
 //! accounts. And what an adversary among the slices can do to the others.
 #![cfg(feature = "alloc")]
 
+mod attacks;
 mod drr;
 #[path = "../paper/fluid.rs"]
 mod fluid;
@@ -10,5 +11,7 @@ mod gps;
 mod ledger;
 mod order;
 mod paced;
+mod reserve;
 mod rounds;
+mod scale;
 mod weights;
