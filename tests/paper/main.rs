@@ -2,4 +2,6 @@
 //! and held against models that share no code with the crate.
 
 mod fig07;
+mod fig08;
 mod fluid;
+mod rates;
