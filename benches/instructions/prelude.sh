@@ -1,4 +1,4 @@
-# What run.sh and isolation.sh begin with, as their own: sets `here`, `programs`, where the
+# What run.sh, isolation.sh and idle_queues.sh begin with, as their own: sets `here`, `programs`, where the
 # package's programs are, and `work`, a folder that goes when they end. `$name` is who runs.
 #
 # Without valgrind it says so and ends well, unless FASTPATH_REQUIRE_ORACLES is 1.

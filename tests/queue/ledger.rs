@@ -25,8 +25,8 @@ pub(crate) struct Page {
     pub(crate) offered: u64,
     pub(crate) refused: BTreeMap<DropReason, u64>,
     pub(crate) flushed: u64,
-    /// Octets that left to be sent, ever.
-    pub(crate) sent: u64,
+    /// Dropped when their turn came.
+    pub(crate) dropped: u64,
     pub(crate) stats: QueueStats,
 }
 
@@ -61,10 +61,15 @@ impl<W: WdrrScheduler<Handle = u32>> Ledger<W> {
 
     /// Offers a packet; its handle if it was taken.
     pub(crate) fn offer(&mut self, now: Nanos, queue: usize, octets: u32) -> Result<u32, DropReason> {
+        self.arrive(now, queue, Arrival::new(octets))
+    }
+
+    pub(crate) fn arrive(&mut self, now: Nanos, queue: usize, arrival: Arrival) -> Result<u32, DropReason> {
+        let octets = arrival.octets;
         let handle = self.next;
         self.next += 1;
         self.pages[queue].offered += 1;
-        let taken = self.scheduler.enqueue(now, QueueId(queue as u32), handle, Arrival::new(octets));
+        let taken = self.scheduler.enqueue(now, QueueId(queue as u32), handle, arrival);
         let taken = taken.map(|()| handle).map_err(|refused| {
             assert_eq!(refused.handle, handle, "what is refused is given back");
             refused.reason
@@ -92,11 +97,13 @@ impl<W: WdrrScheduler<Handle = u32>> Ledger<W> {
         assert_eq!(departure.is_some(), due.is_some_and(|due| due <= now), "work conserving");
         let departure = departure?;
         let counted = self.leave(&departure);
-        assert_eq!(departure.verdict, Verdict::Send);
         let page = &mut self.pages[departure.queue.0 as usize];
-        page.sent += counted;
-        page.stats.out_packets += 1;
-        page.stats.out_octets += counted;
+        if matches!(departure.verdict, Verdict::Drop(_)) {
+            page.dropped += 1;
+        } else {
+            page.stats.out_packets += 1;
+            page.stats.out_octets += counted;
+        }
         self.check(departure.queue.0 as usize);
         Some(departure)
     }
@@ -135,7 +142,7 @@ impl<W: WdrrScheduler<Handle = u32>> Ledger<W> {
         assert_eq!(self.scheduler.stats(id), page.stats, "stats of queue {queue}");
         assert_eq!(self.scheduler.backlog(id), page.stats.packets);
         let refused = page.refused.values().sum::<u64>();
-        let out = page.stats.out_packets + page.flushed + refused;
+        let out = page.stats.out_packets + page.flushed + page.dropped + refused;
         assert_eq!(page.offered, out + page.waiting.len() as u64, "in is out and waiting and dropped");
     }
 }
