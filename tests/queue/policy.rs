@@ -28,13 +28,15 @@ struct Asked {
 #[derive(Clone, Debug)]
 struct Dice {
     rng: Rng,
+    /// For each queue: it drops one packet of so many, at either end.
+    sides: [u64; QUEUES],
     last: Option<Asked>,
     refused: BTreeMap<(u32, DropReason), u64>,
 }
 
 impl Dice {
     fn decide(&mut self, queue: u32, depth: Depth, arrival: Arrival, waited: Option<Nanos>) -> Verdict {
-        let verdict = match self.rng.below(6) {
+        let verdict = match self.rng.below(self.sides[queue as usize]) {
             0 => Verdict::Drop(DropReason::QueuePolicy),
             1 if arrival.ecn_capable => Verdict::SendMarked,
             _ => Verdict::Send,
@@ -58,8 +60,8 @@ impl DropPolicy for Dice {
 
 type Link = Ledger<Paced<BoxedWdrr<u32, Dice>>>;
 
-fn link(seed: u64, unit: u32) -> Link {
-    let dice = Dice { rng: Rng::new(seed), last: None, refused: BTreeMap::new() };
+fn link(seed: u64, unit: u32, sides: [u64; QUEUES]) -> Link {
+    let dice = Dice { rng: Rng::new(seed), sides, last: None, refused: BTreeMap::new() };
     let quantum = Quantum { unit, longest: LONGEST + OVERHEAD };
     let wdrr = BoxedWdrr::boxed(QUEUES, 64, 0, dice, quantum).unwrap();
     let rate = Rate::bits_per_second(1_000_000_000).unwrap();
@@ -118,12 +120,12 @@ fn leave(link: &mut Link, taken: &mut Taken, now: Nanos) -> Option<Verdict> {
 #[test]
 fn a_policy_is_told_the_truth_and_its_word_is_kept() {
     for (seed, unit) in [(1, 1600), (2, 100), (3, 7)] {
-        let (mut link, mut taken, mut rng) = (link(seed, unit), Taken::new(), Rng::new(seed));
+        let (mut link, mut taken, mut rng) = (link(seed, unit, [6; QUEUES]), Taken::new(), Rng::new(seed));
         let mut now = Nanos::ZERO;
         for step in 0..50_000 {
             // Now more comes than the link takes, now less.
-            let more = if step / 1000 % 2 == 0 { 3 } else { 12 };
-            if rng.one_in(more) || taken.is_empty() {
+            let come = if step / 1000 % 2 == 0 { 3 } else { 1 };
+            if rng.below(4) < come || taken.is_empty() {
                 arrive(&mut link, &mut taken, now, &mut rng);
                 now += Nanos(rng.below(9000));
             } else {
@@ -139,17 +141,18 @@ fn a_policy_is_told_the_truth_and_its_word_is_kept() {
         for (queue, page) in (0..).zip(&link.pages) {
             refused.extend(page.refused.iter().map(|(reason, count)| ((queue, *reason), *count)));
             assert!(page.dropped > 100 && page.stats.out_packets > 100);
+            assert!(page.refused[&DropReason::NoBuffer] > 100);
         }
         assert_eq!(link.scheduler.inner().policy().refused, refused, "each refusal is told once");
     }
 }
 
 /// Packets that are dropped when their turn comes are not charged: of what is sent, each queue
-/// has its share.
+/// has its share, though one loses every other packet and another none.
 #[test]
 fn a_share_is_a_share_of_what_is_sent() {
     for unit in [1600, 100] {
-        let mut link = link(4, unit);
+        let mut link = link(4, unit, [1000, 6, 2]);
         let mut now = Nanos::ZERO;
         for _ in 0..60_000 {
             for queue in 0..QUEUES {

@@ -15,16 +15,16 @@ pub(crate) struct Race {
 }
 
 impl Race {
-    /// One sent octets where the other's quantum is so much, or the other way round if negative.
+    /// What it sent, times the other's quantum; or less what the other sent, times its own.
     pub(crate) fn add(&mut self, more: i128) {
         self.gap += more;
         self.lowest = self.lowest.min(self.gap);
         self.worst = self.worst.max(self.gap - self.lowest);
     }
 
-    /// `rounds + longest / a + longest / b` rounds, times both quanta.
-    pub(crate) fn within(&self, a: i128, b: i128, longest: u32, rounds: i128) -> bool {
-        self.worst <= rounds * a * b + i128::from(longest) * (a + b)
+    /// Whether it never got ahead by `rounds + longest / a + longest / b` rounds of both quanta.
+    pub(crate) fn below(&self, a: i128, b: i128, longest: u32, rounds: i128) -> bool {
+        self.worst < rounds * a * b + i128::from(longest) * (a + b)
     }
 }
 

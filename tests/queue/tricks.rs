@@ -103,7 +103,7 @@ impl Contest {
     fn fair(&self) -> bool {
         let quanta = self.quanta;
         let fair =
-            |at: usize, other: usize| self.races[at][other].within(quanta[at], quanta[other + 2], LONGEST, 2);
+            |at: usize, other: usize| self.races[at][other].below(quanta[at], quanta[other + 2], LONGEST, 2);
         (0..4).all(|at| (0..2).all(|other| at == other + 2 || fair(at, other)))
     }
 }
