@@ -55,7 +55,8 @@ pub struct QueueSet<'a> {
 ///   unknown queues are refused, with nothing changed.
 ///
 /// `new` makes a scheduler with none of its queues configured, and without the queue
-/// of number 2^32 - 1.
+/// of number 2^32 - 1. They will belong to slices 1, 2 and so on, as many as there are queues,
+/// but two at least.
 ///
 /// ```
 /// use fastpath::conformance::{self, QueueSet};

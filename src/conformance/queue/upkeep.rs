@@ -25,9 +25,9 @@ impl<S: WdrrScheduler<Handle = u32>> Trial<'_, S> {
         let longest = u64::from(self.set.longest);
         for at in 0..self.lanes.len() {
             self.doing = "removed while packets wait";
-            let (id, others) = (self.lanes[at].id, self.lanes.len());
-            for n in 0..4 * others {
-                self.offer(n % others, 1 + rng.below(longest) as u32);
+            let (id, queues) = (self.lanes[at].id, self.lanes.len());
+            for n in 0..4 * queues {
+                self.offer(n % queues, 1 + rng.below(longest) as u32);
             }
             // Refused from the first to the last packet.
             while let packets @ 1.. = self.lanes[at].waiting.len() as u32 {
@@ -49,7 +49,8 @@ impl<S: WdrrScheduler<Handle = u32>> Trial<'_, S> {
             self.drain();
             self.doing = "removed and given to another";
             let weight = self.set.weight;
-            let owner = SliceId(1000 + at as u16);
+            // The next queue's, so that no other slices come in.
+            let owner = SliceId(1 + ((at + 1) % queues.max(2)) as u16);
             self.configure(at, QueueConfig { weight, ..QueueConfig::new(owner) });
             self.fill(at, || longest as u32);
             self.drain();
