@@ -47,8 +47,9 @@ pub struct QueueManager<S> {
     schedulers: S,
     /// Bits of a queue id that name a queue of the scheduler.
     bits: u32,
-    /// How many packets more the first that is due may send.
+    /// How many packets more the first that is due may send, and who that is.
     left: u32,
+    turn: u32,
     wheel: Wheel,
 }
 
@@ -61,7 +62,7 @@ impl<W: WdrrScheduler, S: Store<Item = Scheduled<W>>> QueueManager<S> {
 
     /// Joins `schedulers` without packets, of which none has more than `2^bits` queues.
     pub fn new(schedulers: S, bits: u32) -> Self {
-        Self { schedulers, bits: bits.min(31), left: TURN, wheel: Wheel::new() }
+        Self { schedulers, bits: bits.min(31), left: TURN, turn: 0, wheel: Wheel::new() }
     }
 
     /// The name of queue `queue` of scheduler `scheduler`, or `None` if there is no
@@ -204,6 +205,9 @@ impl<W: WdrrScheduler, S: Store<Item = Scheduled<W>>> WdrrScheduler for QueueMan
             let schedulers = self.schedulers.items_mut();
             let Some(first) = self.wheel.first(schedulers, now.0) else { break };
             let Some(item) = schedulers.get_mut(first as usize) else { break };
+            if first != self.turn {
+                (self.turn, self.left) = (first, TURN);
+            }
             let most = places.len().min(self.left as usize);
             let taken = item.scheduler.dequeue_batch(now, places.get_mut(..most).unwrap_or_default());
             for departure in places.iter_mut().take(taken).flatten() {
@@ -213,8 +217,6 @@ impl<W: WdrrScheduler, S: Store<Item = Scheduled<W>>> WdrrScheduler for QueueMan
             self.left -= taken as u32;
             if self.left == 0 {
                 self.wheel.rotate(schedulers);
-            }
-            if taken < most || self.left == 0 {
                 self.left = TURN;
             }
             self.settle(now, first as usize);

@@ -65,7 +65,7 @@ pub struct QueueConfig {
     pub weight: u32,
     /// Packets the queue may hold.
     pub limit_packets: u32,
-    /// Octets the queue may hold.
+    /// Octets the queue may hold; 2^32 - 1 at most, whatever is asked for.
     pub limit_octets: u64,
 }
 

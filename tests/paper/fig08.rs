@@ -12,7 +12,7 @@
 use fastpath::exit::DropReason;
 use fastpath::id::{QueueId, SliceId};
 use fastpath::queue::{
-    Arrival, BoxedWdrr, Paced, Quantum, QueueConfig, QueueManager, Rate, TailDrop, WdrrScheduler,
+    Arrival, BoxedWdrr, Paced, Quantum, QueueConfig, QueueManager, Rate, Scheduled, TailDrop, WdrrScheduler,
 };
 use fastpath::time::Nanos;
 
@@ -51,13 +51,13 @@ struct Reading {
 }
 
 type Poll = [Reading; PORTS];
-type Manager = QueueManager<[Paced<BoxedWdrr<u32>>; PORTS]>;
+type Manager = QueueManager<[Scheduled<Paced<BoxedWdrr<u32>>>; PORTS]>;
 
 fn manager(setup: &Setup) -> Manager {
     let rate = Rate::bits_per_second(setup.rate).unwrap();
     let schedulers = std::array::from_fn(|_| {
         let wdrr = BoxedWdrr::boxed(8, 1 << 18, 0, TailDrop, Quantum::of_longest(1518)).unwrap();
-        Paced::new(wdrr, rate, UNSEEN, Nanos::ZERO)
+        Scheduled::new(Paced::new(wdrr, rate, UNSEEN, Nanos::ZERO))
     });
     let mut manager = QueueManager::new(schedulers, 3);
     for (output, input) in (0..PORTS).flat_map(|output| (0..PORTS).map(move |input| (output, input))) {

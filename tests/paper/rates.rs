@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 
 use fastpath::id::{QueueId, SliceId};
 use fastpath::queue::{
-    Arrival, BoxedWdrr, Paced, Quantum, QueueConfig, QueueManager, Rate, TailDrop, WdrrScheduler,
+    Arrival, BoxedWdrr, Paced, Quantum, QueueConfig, QueueManager, Rate, Scheduled, TailDrop, WdrrScheduler,
 };
 use fastpath::time::Nanos;
 
@@ -36,7 +36,7 @@ impl Sizes {
 fn ten_schedulers_hold_their_rates_and_their_shares() {
     const WEIGHTS: [u32; 4] = [1, 2, 3, 10];
     let rates: [u64; 10] = std::array::from_fn(|n| 100_000_000 * (n as u64 + 1) - 7_777 * n as u64);
-    let mut manager = QueueManager::new(rates.map(|rate| paced(rate, 4, 24, 1500)), 2);
+    let mut manager = QueueManager::new(rates.map(|rate| Scheduled::new(paced(rate, 4, 24, 1500))), 2);
     let mut sizes = Sizes { state: 1, longest: 1500 };
     for scheduler in 0..10 {
         for (queue, weight) in (0..).zip(WEIGHTS) {
