@@ -299,8 +299,9 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
         queue.first = descriptor.behind;
         queue.packets -= 1;
         queue.octets -= octets;
-        let (owner, reserve) = (queue.owner, queue.reserve);
+        let (owner, reserve, depth) = (queue.owner, queue.reserve, queue.depth());
         self.give_back(reserve, 1);
+        self.policy.flushed(id, depth, octets);
         let verdict = Verdict::Drop(DropReason::QueueDeleted);
         Some(Departure { handle, octets, queue: QueueId(id), owner, verdict })
     }

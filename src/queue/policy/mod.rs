@@ -15,13 +15,16 @@ pub struct Depth {
 
 /// A drop policy of all queues of a scheduler, with what it keeps of each.
 ///
-/// Limits come first: a policy is asked only of packets that the queue has room for.
+/// Limits come first: a policy is asked only of packets that the queue has room for, and what
+/// it lets pass is in the queue.
 ///
 /// # Contract
 ///
 /// - Time is an argument, and so is all randomness: the same calls have the same verdicts.
 /// - A packet that is not [`ecn_capable`](Arrival::ecn_capable) is never marked.
 /// - Both verdicts cost the same whatever the queue holds; none allocates or panics.
+/// - Each packet that was let in is told of once more: to [`leaving`](Self::leaving) or to
+///   [`flushed`](Self::flushed).
 pub trait DropPolicy {
     /// What becomes of a packet that arrives at queue `queue`, where `depth` waits.
     fn arriving(&mut self, now: Nanos, queue: u32, depth: Depth, arrival: Arrival) -> Verdict;
@@ -34,7 +37,13 @@ pub trait DropPolicy {
     #[inline(always)]
     fn refused(&mut self, _queue: u32, _reason: DropReason, _octets: u32) {}
 
-    /// The queue begins anew, for another owner: what is kept of it is void.
+    /// A packet of `octets` was taken out of turn, to be dropped; `depth` is what it leaves
+    /// behind.
+    #[inline(always)]
+    fn flushed(&mut self, _queue: u32, _depth: Depth, _octets: u32) {}
+
+    /// The queue, which is empty, begins anew, for another owner: what is kept of its traffic
+    /// is void. Parameters stay: who gives the queue away sets those, too.
     fn reset(&mut self, _queue: u32) {}
 }
 
