@@ -32,7 +32,7 @@ mod hierarchy;
 mod manager;
 pub mod meter;
 mod paced;
-mod policy;
+pub mod policy;
 mod rounds;
 mod turns;
 mod wdrr;

@@ -85,6 +85,11 @@ impl<W: WdrrScheduler> Paced<W> {
         &self.inner
     }
 
+    /// The scheduler inside, to be changed.
+    pub const fn inner_mut(&mut self) -> &mut W {
+        &mut self.inner
+    }
+
     #[inline(always)]
     fn occupy(&mut self, now: Nanos, octets: u32) {
         let earliest = u128::from((now - self.burst).0) << 64;

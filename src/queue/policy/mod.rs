@@ -1,4 +1,49 @@
 //! Which packets a queue does not take, and which it drops or marks when their turn comes.
+//!
+//! A scheduler has one [`DropPolicy`] for all its queues. [`TailDrop`] leaves it to limits;
+//! [`PerQueue`] gives each queue a policy of its own, [`Red`], [`CoDel`] or a [`Choice`] of
+//! both.
+//!
+//! ```
+//! use fastpath::id::{QueueId, SliceId};
+//! use fastpath::queue::policy::{Choice, CoDel, CoDelConfig, PerQueue, Red, RedConfig};
+//! use fastpath::queue::policy::RedUnit;
+//! use fastpath::queue::{self, Arrival, Descriptor, Line, Memory, Quantum, Queue, QueueConfig, Wdrr};
+//! use fastpath::queue::WdrrScheduler;
+//! use fastpath::time::Nanos;
+//!
+//! const QUANTUM: Quantum = Quantum::of_longest(1500);
+//! let memory = Memory {
+//!     queues: [Queue::NEW; 4],
+//!     descriptors: [const { Descriptor::NEW }; 64],
+//!     lines: [Line::NEW; queue::lines(4, QUANTUM)],
+//!     reserves: [],
+//! };
+//! // Tail drop in all queues at first; 1 is the seed of what is random in RED.
+//! let policy = PerQueue::new([Choice::TailDrop; 4], 1);
+//! let mut wdrr = Wdrr::with(memory, policy, QUANTUM)?;
+//! wdrr.configure(QueueId(0), QueueConfig::new(SliceId(1)))?;
+//! wdrr.configure(QueueId(1), QueueConfig::new(SliceId(2)))?;
+//! // Under traffic, too: CoDel in one queue, RED in another, whose packets take 12 us each.
+//! let red = RedConfig::recommended(RedUnit::Packets, 5, Nanos::from_micros(12));
+//! let queues = wdrr.policy_mut();
+//! queues.set(QueueId(0), Choice::CoDel(CoDel::new(CoDelConfig::INTERNET)?))?;
+//! queues.set(QueueId(1), Choice::Red(Red::new(red)?))?;
+//!
+//! wdrr.enqueue(Nanos::ZERO, QueueId(0), "packet", Arrival::new(1500)).unwrap();
+//! wdrr.dequeue(Nanos::from_micros(12)).unwrap();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod codel;
+mod per_queue;
+mod random;
+mod red;
+
+pub use codel::{CoDel, CoDelConfig, CoDelError};
+pub use per_queue::{Choice, PerQueue, QueuePolicy};
+pub use random::Random;
+pub use red::{Red, RedConfig, RedCurve, RedError, RedUnit};
 
 use crate::exit::DropReason;
 use crate::queue::{Arrival, Verdict};
