@@ -2,11 +2,11 @@
 //!
 //! A scheduler has one [`DropPolicy`] for all its queues. [`TailDrop`] leaves it to limits;
 //! [`PerQueue`] gives each queue a policy of its own, [`Red`], [`CoDel`] or a [`Choice`] of
-//! both.
+//! both; [`Counted`] counts what another policy does.
 //!
 //! ```
 //! use fastpath::id::{QueueId, SliceId};
-//! use fastpath::queue::policy::{Choice, CoDel, CoDelConfig, PerQueue, Red, RedConfig};
+//! use fastpath::queue::policy::{Choice, CoDel, CoDelConfig, Counted, PerQueue, QueueCounts, Red, RedConfig};
 //! use fastpath::queue::policy::RedUnit;
 //! use fastpath::queue::{self, Arrival, Descriptor, Line, Memory, Quantum, Queue, QueueConfig, Wdrr};
 //! use fastpath::queue::WdrrScheduler;
@@ -20,27 +20,32 @@
 //!     reserves: [],
 //! };
 //! // Tail drop in all queues at first; 1 is the seed of what is random in RED.
-//! let policy = PerQueue::new([Choice::TailDrop; 4], 1);
+//! let policy = Counted::new(PerQueue::new([Choice::TailDrop; 4], 1), [QueueCounts::ZERO; 4]);
 //! let mut wdrr = Wdrr::with(memory, policy, QUANTUM)?;
 //! wdrr.configure(QueueId(0), QueueConfig::new(SliceId(1)))?;
 //! wdrr.configure(QueueId(1), QueueConfig::new(SliceId(2)))?;
 //! // Under traffic, too: CoDel in one queue, RED in another, whose packets take 12 us each.
 //! let red = RedConfig::recommended(RedUnit::Packets, 5, Nanos::from_micros(12));
-//! let queues = wdrr.policy_mut();
+//! let queues = wdrr.policy_mut().policy_mut();
 //! queues.set(QueueId(0), Choice::CoDel(CoDel::new(CoDelConfig::INTERNET)?))?;
 //! queues.set(QueueId(1), Choice::Red(Red::new(red)?))?;
 //!
 //! wdrr.enqueue(Nanos::ZERO, QueueId(0), "packet", Arrival::new(1500)).unwrap();
 //! wdrr.dequeue(Nanos::from_micros(12)).unwrap();
+//! assert_eq!(wdrr.policy().counts(QueueId(0)).map(|counts| counts.sent.packets), Some(1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod codel;
+mod counted;
+mod histogram;
 mod per_queue;
 mod random;
 mod red;
 
 pub use codel::{CoDel, CoDelConfig, CoDelError};
+pub use counted::{Counted, QueueCounts, QueueRecord, Tally, TimedCounts};
+pub use histogram::Histogram;
 pub use per_queue::{Choice, PerQueue, QueuePolicy};
 pub use random::Random;
 pub use red::{Red, RedConfig, RedCurve, RedError, RedUnit};
