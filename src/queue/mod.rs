@@ -1,7 +1,8 @@
 //! Figure 4, "Queue Manager": weighted fair queues behind rate-controlled schedulers.
 //!
-//! [`Wdrr`] schedules queues, [`Paced`] holds a scheduler to a rate, and
-//! [`QueueManager`] joins several of them, ten by default, into one.
+//! [`Wdrr`] schedules queues, [`Priority`] puts a class of them first, [`Paced`] holds a scheduler
+//! to a rate, and [`QueueManager`] joins several of them, ten by default, into one. What queues
+//! refuse and drop is the [`policy`]'s to say.
 //!
 //! ```
 //! use fastpath::id::{QueueId, SliceId};
@@ -33,6 +34,7 @@ mod manager;
 pub mod meter;
 mod paced;
 pub mod policy;
+mod priority;
 mod rounds;
 mod turns;
 mod wdrr;
@@ -47,6 +49,7 @@ pub use hierarchy::{Class, Hierarchy, hierarchy_lines};
 pub use manager::{QueueManager, Scheduled};
 pub use paced::{Paced, Rate, RateError};
 pub use policy::{Depth, DropPolicy, TailDrop};
+pub use priority::{Priority, PriorityError};
 pub use rounds::Line;
 #[cfg(feature = "alloc")]
 pub use wdrr::BoxedWdrr;

@@ -2,7 +2,12 @@
 
 use fastpath::conformance::{QueueSet, wdrr_scheduler};
 use fastpath::id::QueueId;
-use fastpath::queue::{BoxedWdrr, Paced, Quantum, QueueManager, Rate, Scheduled, TailDrop};
+use fastpath::queue::policy::{
+    Choice, CoDel, CoDelConfig, Counted, PerQueue, Red, RedConfig, RedUnit, TimedCounts,
+};
+use fastpath::queue::{
+    BoxedWdrr, Paced, Priority, Quantum, QueueManager, Rate, Scheduled, TailDrop, TokenBucket,
+};
 use fastpath::time::Nanos;
 
 #[path = "queue/faulty.rs"]
@@ -63,6 +68,48 @@ fn a_queue_manager_is_a_scheduler() {
         QueueManager::new(schedulers.map(Scheduled::new), 2)
     };
     wdrr_scheduler(new, QueueSet { schedulers: &schedulers, ..SET }, 2, 2);
+}
+
+#[test]
+fn a_scheduler_with_policies_is_a_scheduler() {
+    let (target, interval) = (Nanos::from_micros(50), Nanos::from_micros(500));
+    let codel = Choice::CoDel(CoDel::new(CoDelConfig { target, interval, ..CoDelConfig::INTERNET }).unwrap());
+    let red = RedConfig { weight: 4, ..RedConfig::recommended(RedUnit::Packets, 5, Nanos::from_micros(12)) };
+    let red = Choice::Red(Red::new(red).unwrap());
+    for choices in [[codel; 4], [red; 4], [codel, red, Choice::TailDrop, codel]] {
+        let new = || {
+            let policy = Counted::new(PerQueue::new(choices, 1), [TimedCounts::ZERO; 4]);
+            let wdrr = BoxedWdrr::boxed(4, 160, 0, policy, Quantum::of_longest(1524)).unwrap();
+            Paced::new(wdrr, Rate::bits_per_second(1_000_000_000).unwrap(), 24, Nanos::ZERO)
+        };
+        wdrr_scheduler(new, QueueSet { overhead: 24, ..SET }, 2, 1);
+    }
+}
+
+#[test]
+fn a_class_before_another_is_a_scheduler() {
+    // Four queues of each class, and one that is not used.
+    let queues: [[QueueId; 4]; 2] = [[0, 1, 2, 4], [5, 6, 7, 9]].map(|ids| ids.map(QueueId));
+    let schedulers = queues.each_ref().map(|queues| &queues[..]);
+    // The kit takes from one class while it offers to the other: room for all of it in each.
+    let class = || BoxedWdrr::boxed(5, 320, 0, TailDrop, Quantum { unit: 700, longest: 1524 }).unwrap();
+    for (rate, burst) in [(1000, 1524), (300_000_000, 1524), (500_000_000, 20_000), (1_000_000_000_000, 4000)]
+    {
+        let rate = Rate::bits_per_second(rate).unwrap();
+        let new = || {
+            let bucket = TokenBucket::new(rate, burst).unwrap();
+            Priority::new(class(), 5, class(), bucket, 1524).unwrap()
+        };
+        let set = QueueSet { schedulers: &schedulers, ..SET };
+        wdrr_scheduler(new, set, 2, 1);
+        // Time goes on as packets are sent, and one class or the other comes first.
+        let link = Rate::bits_per_second(1_000_000_000).unwrap();
+        let paced = || Paced::new(new(), link, 24, Nanos::ZERO);
+        wdrr_scheduler(paced, QueueSet { overhead: 24, ..set }, 2, 2);
+        // Either class alone.
+        wdrr_scheduler(new, QueueSet { schedulers: &schedulers[..1], ..SET }, 2, 3);
+        wdrr_scheduler(new, QueueSet { schedulers: &schedulers[1..], ..SET }, 2, 4);
+    }
 }
 
 fn check(fault: Fault) {
