@@ -199,11 +199,11 @@ const fn over_root(span: u32, count: u32) -> u64 {
     let shift = count.leading_zeros() & 30;
     // In 2^-32, and the root in 2^-30.
     let m = (count << shift) as u64;
-    let mut x = FIRST - (m * SLOPE >> 32);
+    let mut x = FIRST - ((m * SLOPE) >> 32);
     let mut steps = 0;
     while steps < 4 {
-        let square = x * x >> 30;
-        x = x * ((3 << 30) - (m * square >> 32)) >> 31;
+        let square = (x * x) >> 30;
+        x = (x * ((3 << 30) - ((m * square) >> 32))) >> 31;
         steps += 1;
     }
     (span as u64 * x) >> (30 + (32 - shift) / 2)
