@@ -137,7 +137,7 @@ impl Spacing {
     /// One more packet: whether it is the one to be dropped.
     #[inline(always)]
     fn hits(&mut self, probability: u64, random: &mut Random) -> bool {
-        let hits = u64::from(self.since) * probability > u64::from(self.random) && self.since > 0;
+        let hits = u64::from(self.since) * probability > u64::from(self.random);
         self.since = if hits { 1 } else { self.since.saturating_add(1) };
         if self.since == 1 {
             self.random = random.bits();
