@@ -1,5 +1,5 @@
 //! Compiles the C sides for the processor that `.cargo/config.toml` names for Rust: the
-//! fused loop, and the calls of DPDK's tables where `pkg-config` finds libdpdk.
+//! fused loop, and the calls of DPDK's tables and scheduler where `pkg-config` finds libdpdk.
 
 use std::process::Command;
 
@@ -7,17 +7,24 @@ fn main() {
     println!("cargo:rerun-if-changed=fused.c");
     compiler().file("fused.c").compile("fused");
 
-    println!("cargo:rerun-if-changed=dpdk.c");
+    let shims = ["eal.c", "dpdk.c", "sched.c"];
+    shims.iter().for_each(|file| println!("cargo:rerun-if-changed={file}"));
     println!("cargo:rerun-if-env-changed=PKG_CONFIG_LIBDIR");
     println!("cargo:rustc-check-cfg=cfg(dpdk)");
     if let Some(flags) = dpdk() {
         let mut compiler = compiler();
         // The processor is the one named below, not the oldest that DPDK runs on.
         flags.iter().filter(|flag| !flag.starts_with("-march")).for_each(|flag| _ = compiler.flag(flag));
-        compiler.file("dpdk.c").compile("peers_dpdk");
+        compiler.files(shims).compile("peers_dpdk");
         println!("cargo:rustc-cfg=dpdk");
-        for library in ["acl", "fib", "hash", "lpm", "rib", "eal"] {
-            println!("cargo:rustc-link-arg-bin=lookup=-lrte_{library}");
+        let libraries: [(_, &[_]); 2] = [
+            ("lookup", &["acl", "fib", "hash", "lpm", "rib", "eal"]),
+            ("sched", &["sched", "mbuf", "mempool", "ring", "eal"]),
+        ];
+        for (program, libraries) in libraries {
+            for library in libraries {
+                println!("cargo:rustc-link-arg-bin={program}=-lrte_{library}");
+            }
         }
     }
 }

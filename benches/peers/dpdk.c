@@ -2,8 +2,6 @@
 // of any size. What is timed is what a user of DPDK would write; keys are in the form each
 // table takes, and answers in the form it gives.
 
-#define _GNU_SOURCE
-#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +9,6 @@
 
 #include <rte_acl.h>
 #include <rte_byteorder.h>
-#include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_fib.h>
 #include <rte_fib6.h>
@@ -29,23 +26,6 @@ static const char *new_name(void) {
     static unsigned number;
     snprintf(name, sizeof name, "t%u", number++);
     return name;
-}
-
-// Starts DPDK without huge pages, devices or files. It binds the calling thread to a core;
-// that is undone, so that all sides run alike. 0 if it went well.
-int peer_start(void) {
-    cpu_set_t before;
-    if (sched_getaffinity(0, sizeof before, &before)) return -1;
-    int first = 0;
-    while (first < CPU_SETSIZE && !CPU_ISSET(first, &before)) first++;
-    char core[16];
-    snprintf(core, sizeof core, "%d", first);
-    char *arguments[] = {"lookup",       "-l",  core,           "--no-huge",      "--no-pci",
-                         "--no-shconf",  "-m",  "4000",         "--no-telemetry", "--log-level=3",
-                         "--force-max-simd-bitwidth=512"};
-    int started = rte_eal_init(sizeof arguments / sizeof *arguments, arguments);
-    sched_setaffinity(0, sizeof before, &before);
-    return started < 0 ? -1 : 0;
 }
 
 // Octets that its tables have.

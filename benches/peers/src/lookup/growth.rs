@@ -17,6 +17,7 @@ use fastpath::workloads::classbench::{Rule, first_match};
 
 use crate::cases::{ADDRESSES, PACKETS, SETS, internet, rules};
 use crate::crates::{Bitmap, Map};
+use crate::draw::{Album, Colour};
 use crate::ours::{self, TableUpdates, Trie, TrieUpdates};
 use crate::side::{BATCH, Built, Changing, Identifier, Packet, Route, Side};
 use crate::{dpdk, rounds, traces, updates};
@@ -31,8 +32,27 @@ const PATIENCE_MS: f64 = 60_000.0;
 /// Lines that lookups may touch: more than these sets ask for.
 const LINES: u32 = 1_000;
 
-/// What is measured of a side at a size.
-pub const VALUES: [&str; 5] = ["batch_ns", "single_ns", "octets_per_filter", "build_ms", "update_median_us"];
+/// How the curves are drawn.
+pub const ALBUM: Album = Album {
+    prefix: "lookup",
+    figures: &[
+        ("rules", "rules", "Rule sets of ClassBench, one slice"),
+        ("routes", "routes", "IPv4 routes of the Internet"),
+        ("identifiers", "identifiers", "Exact match of 112-bit identifiers"),
+        ("slices", "slices", "Slices of up to 1,000 rules, up to 131,072 filters in all, keys mixed"),
+    ],
+    panels: [
+        "ns a lookup, batches of 32",
+        "ns a lookup, one by one",
+        "octets a filter",
+        "build, ms",
+        "one update, µs (median)",
+    ],
+    colour: Colour::Set,
+};
+
+/// What is measured of a side at a size, as the panels show it.
+const VALUES: [&str; 5] = ["batch_ns", "single_ns", "octets_per_filter", "build_ms", "update_median_us"];
 
 /// All curves, in the file's form: figure, set, size, side and [`VALUES`], where NaN stands
 /// for what a side does not do. The file is written after each point.

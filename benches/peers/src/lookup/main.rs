@@ -24,6 +24,7 @@
 mod cases;
 mod crates;
 mod dpdk;
+#[path = "../draw.rs"]
 mod draw;
 mod growth;
 mod memory;
@@ -53,7 +54,7 @@ fn main() {
     };
     let rounds = value("--rounds").map_or(9, |rounds| rounds.parse().unwrap());
     if let Some(file) = value("--draw") {
-        return draw::draw(&std::fs::read_to_string(file).unwrap(), DOCS).unwrap();
+        return draw::draw(&growth::ALBUM, &std::fs::read_to_string(file).unwrap(), DOCS).unwrap();
     }
     let mut run = Run::new(rounds, value("--only").cloned().unwrap_or_default(), value("--csv").cloned());
     match dpdk::start() {
@@ -62,7 +63,7 @@ fn main() {
     }
     if let Some(file) = value("--growth") {
         Growth::measure(rounds, file);
-        return draw::draw(&std::fs::read_to_string(file).unwrap(), DOCS).unwrap();
+        return draw::draw(&growth::ALBUM, &std::fs::read_to_string(file).unwrap(), DOCS).unwrap();
     }
     println!("ns a key, least (median) of {rounds} rounds in turn; ours is `fastpath` of the same rows");
     run.all();

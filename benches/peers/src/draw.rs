@@ -1,28 +1,31 @@
-//! The curves of [`growth`](crate::growth) as pictures.
+//! Curves of how figures grow, as pictures.
 
 use std::error::Error;
 use std::ops::Range;
 
 use plotters::prelude::*;
 
-use crate::growth::VALUES;
+/// Figures of one file, whose lines are `figure,set,size,side` and five values.
+pub struct Album {
+    /// What the pictures' names begin with.
+    pub prefix: &'static str,
+    /// Figures: the name, what the horizontal axis counts, and the title.
+    pub figures: &'static [(&'static str, &'static str, &'static str)],
+    /// What the panels show.
+    pub panels: [&'static str; 5],
+    /// Which of two words of a curve its colour stands for, where there are several sets.
+    pub colour: Colour,
+}
 
-/// A figure, what its horizontal axis counts, and its title.
-const FIGURES: [(&str, &str, &str); 4] = [
-    ("rules", "rules", "Rule sets of ClassBench, one slice"),
-    ("routes", "routes", "IPv4 routes of the Internet"),
-    ("identifiers", "identifiers", "Exact match of 112-bit identifiers"),
-    ("slices", "slices", "Slices of up to 1,000 rules, up to 131,072 filters in all, keys mixed"),
-];
-
-/// What the panels show, as [`VALUES`] have it.
-const TITLES: [&str; 5] = [
-    "ns a lookup, batches of 32",
-    "ns a lookup, one by one",
-    "octets a filter",
-    "build, ms",
-    "one update, µs (median)",
-];
+/// What the colour of a curve stands for; the rest is said by dashes.
+#[derive(Clone, Copy, PartialEq)]
+#[allow(dead_code, reason = "a program that draws has one of them")]
+pub enum Colour {
+    /// Its set; curves of a peer are dashed.
+    Set,
+    /// Its side; curves of any set but the first are dashed.
+    Side,
+}
 
 const SIZE: (u32, u32) = (960, 620);
 const PAPER: RGBColor = RGBColor(252, 252, 250);
@@ -39,19 +42,19 @@ struct Curve {
     points: Vec<(f64, [f64; 5])>,
 }
 
-/// Draws `lookup-FIGURE.svg` into `folder` for each figure of the file.
-pub fn draw(csv: &str, folder: &str) -> Result<(), Box<dyn Error>> {
-    for (figure, of, title) in FIGURES {
+/// Draws `PREFIX-FIGURE.svg` into `folder` for each figure of the file.
+pub fn draw(album: &Album, csv: &str, folder: &str) -> Result<(), Box<dyn Error>> {
+    for (figure, of, title) in album.figures {
         let mut curves: Vec<Curve> = Vec::new();
         for line in csv.lines().skip(1) {
             let [of, set, size, side, values @ ..] = &line.split(',').collect::<Vec<_>>()[..] else {
                 return Err(format!("no point: {line}").into());
             };
-            if *of != figure {
+            if of != figure {
                 continue;
             }
             let values: Vec<f64> = values.iter().map(|value| value.parse()).collect::<Result<_, _>>()?;
-            let values = values.try_into().map_err(|_| format!("not {}: {line}", VALUES.join(",")))?;
+            let values = values.try_into().map_err(|_| format!("not five values: {line}"))?;
             let point = (size.parse()?, values);
             match curves.iter_mut().find(|curve| curve.set == *set && curve.side == *side) {
                 Some(curve) => curve.points.push(point),
@@ -59,13 +62,16 @@ pub fn draw(csv: &str, folder: &str) -> Result<(), Box<dyn Error>> {
             }
         }
         if !curves.is_empty() {
-            figure_of(&curves, of, title, &format!("{folder}/lookup-{figure}.svg"))?;
+            let file = format!("{folder}/{}-{figure}.svg", album.prefix);
+            figure_of(album, &curves, of, title, &file)?;
         }
     }
     Ok(())
 }
 
-fn figure_of(curves: &[Curve], of: &str, title: &str, file: &str) -> Result<(), Box<dyn Error + 'static>> {
+fn figure_of(
+    album: &Album, curves: &[Curve], of: &str, title: &str, file: &str,
+) -> Result<(), Box<dyn Error + 'static>> {
     let style = |size: i32| ("sans-serif", size).into_font().color(&INK);
     let root = SVGBackend::new(file, SIZE).into_drawing_area();
     root.fill(&PAPER)?;
@@ -73,15 +79,19 @@ fn figure_of(curves: &[Curve], of: &str, title: &str, file: &str) -> Result<(), 
     let panels = root.split_evenly((2, 3));
     let sets: Vec<&str> = distinct(curves.iter().map(|curve| curve.set.as_str()));
     let sides: Vec<&str> = distinct(curves.iter().map(|curve| curve.side.as_str()));
-    // Of several sets each has a colour, and the peers are dashed.
+    let by_set = sets.len() > 1 && album.colour == Colour::Set;
     let look = |curve: &Curve| {
-        let (names, name) = if sets.len() > 1 { (&sets, &curve.set) } else { (&sides, &curve.side) };
+        let (names, name) = if by_set { (&sets, &curve.set) } else { (&sides, &curve.side) };
         let at = names.iter().position(|other| other == name).unwrap_or(0);
-        (COLOURS[at % COLOURS.len()], sets.len() > 1 && curve.side != "fastpath")
+        let dashed = match album.colour {
+            Colour::Set => by_set && curve.side != "fastpath",
+            Colour::Side => sets.first().is_some_and(|first| *first != curve.set),
+        };
+        (COLOURS[at % COLOURS.len()], dashed)
     };
     let sizes = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.0));
     let across = around(sizes, 1.2).ok_or("no points")?;
-    for (at, (panel, title)) in panels.iter().zip(TITLES).enumerate() {
+    for (at, (panel, title)) in panels.iter().zip(album.panels).enumerate() {
         let values = curves.iter().flat_map(|curve| curve.points.iter().map(move |point| point.1[at]));
         // Whole decades, so that there are numbers at the axis.
         let Some(up) = around(values, 1.0) else { continue };
