@@ -1,6 +1,8 @@
 //! Queues of packets in one pool of descriptors: order, limits, reserves, counts. Who is
 //! served, and when, is not known here.
 
+use core::num::NonZeroU32;
+
 use crate::arch::prefetch;
 use crate::exit::DropReason;
 use crate::id::{QueueId, SliceId};
@@ -32,7 +34,7 @@ pub struct Queue {
     pub(super) owner: SliceId,
     /// The number of its owner's reserve, or of none.
     pub(super) reserve: u16,
-    /// The most packets that ever waited.
+    /// The most packets that waited when one was taken: an arrival does not look at it.
     most: u32,
     out_packets: u64,
     out_octets: u64,
@@ -73,11 +75,12 @@ impl Packet {
     const OCTETS: u32 = (1 << 28) - 1;
     const MARKED: u32 = 1 << 31;
 
+    /// Of one that is not longer than a descriptor can tell.
     #[inline(always)]
     fn new(arrival: Arrival, marked: bool) -> Self {
         let precedence = u32::from(arrival.precedence & 3);
         let flags = precedence | u32::from(arrival.ecn_capable) << 2 | u32::from(marked) << 3;
-        Self(arrival.octets & Self::OCTETS | flags << 28)
+        Self(arrival.octets | flags << 28)
     }
 
     #[inline(always)]
@@ -100,22 +103,46 @@ impl Packet {
     }
 }
 
-/// A waiting packet.
+/// When a packet came, in units of 1,024 ns. The lowest bit is always set, so that a descriptor
+/// tells by this whether it holds a packet.
+#[derive(Clone, Copy, Debug)]
+struct Since(NonZeroU32);
+
+impl Since {
+    #[inline(always)]
+    fn new(now: Nanos) -> Self {
+        Self(NonZeroU32::MIN | (now.0 >> 9) as u32)
+    }
+
+    /// How long it has waited.
+    #[inline(always)]
+    fn until(self, now: Nanos) -> Nanos {
+        Nanos(u64::from(Self::new(now).0.get().wrapping_sub(self.0.get())) << 9)
+    }
+}
+
+/// A waiting packet: 12 octets beside its handle.
 #[derive(Clone, Debug)]
 pub struct Descriptor<H> {
-    handle: Option<H>,
     /// The descriptor of the packet behind, or the next that is free.
     next: u32,
     /// The packet behind: known here, so that nobody need look there before its turn.
     behind: Packet,
-    /// When it came, in units of 1,024 ns.
-    since: u32,
+    held: Option<Held<H>>,
+}
+
+#[derive(Clone, Debug)]
+struct Held<H> {
+    handle: H,
+    since: Since,
 }
 
 impl<H> Descriptor<H> {
     /// Holds nothing.
-    pub const NEW: Self = Self { handle: None, next: NONE, behind: Packet(0), since: 0 };
+    pub const NEW: Self = Self { next: NONE, behind: Packet(0), held: None };
 }
+
+const _: () = assert!(size_of::<Descriptor<u32>>() == 16);
 
 /// Descriptors that a slice has for itself: see [`Wdrr::reserve`](super::Wdrr::reserve).
 #[derive(Clone, Copy, Debug)]
@@ -136,9 +163,10 @@ impl Reserve {
         self.least == 0 && self.queues == 0
     }
 
-    /// What it uses of the part that all share.
-    fn shared(&self) -> i64 {
-        i64::from(self.used.saturating_sub(self.least))
+    /// What it has left.
+    #[inline(always)]
+    fn left(&self) -> i64 {
+        self.least.saturating_sub(self.used).into()
     }
 }
 
@@ -147,11 +175,12 @@ impl Reserve {
 pub(super) struct Pool {
     /// Descriptors that hold nothing.
     free: u32,
-    /// How many of them are nobody's reserve; below 0 while a reserve that has grown waits for
-    /// those who have its descriptors.
+    /// How many of them all share; below 0 while a reserve that has grown waits for those who
+    /// have its descriptors.
     shared: i64,
-    /// Packets that wait.
-    pub(super) waiting: u64,
+    /// How many the reserves have left. The others of `count` hold packets.
+    kept: i64,
+    count: i64,
     /// Octets of the longest packet.
     pub(super) longest: u32,
 }
@@ -172,12 +201,35 @@ impl Pool {
     ) -> Self {
         queues.fill(Queue::NEW);
         reserves.fill(Reserve::NEW);
-        let (mut free, mut shared) = (NONE, 0);
+        let (mut free, mut count) = (NONE, 0);
         for (descriptor, at) in descriptors.iter_mut().zip(0..NONE).rev() {
             *descriptor = Descriptor { next: core::mem::replace(&mut free, at), ..Descriptor::NEW };
-            shared += 1;
+            count += 1;
         }
-        Self { free, shared, waiting: 0, longest }
+        Self { free, shared: count, kept: 0, count, longest }
+    }
+
+    /// Takes a descriptor from those that all share, or from a slice's reserve; whether it may.
+    #[inline(always)]
+    fn claim(&mut self, reserve: Option<&mut Reserve>) -> bool {
+        let shared = self.shared - 1;
+        match reserve {
+            Some(reserve) if reserve.used < reserve.least => {
+                reserve.used += 1;
+                self.kept -= 1;
+                return true;
+            }
+            _ if shared < 0 => return false,
+            Some(reserve) => reserve.used += 1,
+            None => {}
+        }
+        self.shared = shared;
+        true
+    }
+
+    /// Packets that wait.
+    pub(super) const fn waiting(&self) -> u64 {
+        (self.count - self.kept - self.shared) as u64
     }
 }
 
@@ -193,52 +245,45 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
         &mut self, now: Nanos, id: QueueId, handle: H, arrival: Arrival,
     ) -> Result<bool, Rejected<H>> {
         let (octets, longest, at) = (arrival.octets, self.pool.longest, self.pool.free);
-        let queue = self.queues.get_mut(id.0 as usize).filter(|queue| {
-            // 64 bits: no length is so large that the sum seems small.
-            let filled = u64::from(queue.octets) + u64::from(octets);
-            queue.packets < queue.limit_packets
-                && filled <= u64::from(queue.limit_octets)
-                && octets <= longest
-        });
-        let (Some(queue), Some(descriptor)) = (queue, self.descriptors.get_mut(at as usize)) else {
-            return Err(self.refuse(id, handle, octets));
+        let Some(queue) = self.queues.get_mut(id.0 as usize) else {
+            return Err(Rejected { handle, reason: DropReason::UnknownQueue });
         };
-        let mut reserve = self.reserves.get_mut(usize::from(queue.reserve));
-        let of_all = reserve.as_ref().is_none_or(|reserve| reserve.used >= reserve.least);
-        if of_all && self.pool.shared <= 0 {
-            return Err(self.refuse(id, handle, octets));
+        let (packets, tail) = (queue.packets, queue.tail);
+        // No length that is not too long makes a sum of more than 32 bits: see `configure`.
+        let filled = queue.octets.wrapping_add(octets);
+        if octets > longest || filled > queue.limit_octets || packets >= queue.limit_packets {
+            return Err(refuse(queue, self.policy, longest, id, handle, octets));
+        }
+        let Some(descriptor) = self.descriptors.get_mut(at as usize) else {
+            return Err(refuse(queue, self.policy, longest, id, handle, octets));
+        };
+        if !self.pool.claim(self.reserves.get_mut(usize::from(queue.reserve))) {
+            return Err(refuse(queue, self.policy, longest, id, handle, octets));
         }
         let marked = match self.policy.arriving(now, id.0, queue.depth(), arrival) {
             Verdict::Send => false,
             Verdict::SendMarked => true,
             Verdict::Drop(reason) => {
                 self.policy.refused(id.0, reason, octets);
+                let reserve = queue.reserve;
+                self.give_back(reserve, 1);
                 return Err(Rejected { handle, reason });
             }
         };
-        self.pool.shared -= i64::from(of_all);
-        if let Some(reserve) = &mut reserve {
-            reserve.used += 1;
-        }
-        let packet = Packet::new(arrival, marked);
         self.pool.free = descriptor.next;
-        descriptor.handle = Some(handle);
-        descriptor.since = (now.0 >> 10) as u32;
-        let (packets, last) = (queue.packets, queue.tail);
-        if packets == 0 {
-            (queue.head, queue.first) = (at, packet);
-        }
+        descriptor.held = Some(Held { handle, since: Since::new(now) });
         queue.tail = at;
         queue.packets = packets + 1;
-        queue.octets += octets;
-        queue.most = queue.most.max(packets + 1);
-        self.pool.waiting += 1;
-        if packets > 0
-            && let Some(last) = self.descriptors.get_mut(last as usize)
-        {
+        queue.octets = filled;
+        let packet = Packet::new(arrival, marked);
+        if packets == 0 {
+            (queue.head, queue.first) = (at, packet);
+            return Ok(true);
+        }
+        if let Some(last) = self.descriptors.get_mut(tail as usize) {
             (last.next, last.behind) = (at, packet);
         }
-        Ok(packets == 0)
+        Ok(false)
     }
 
     /// Takes packets of a queue from the first on, while there are places, within the queue's
@@ -248,41 +293,48 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
         &mut self, now: Nanos, id: u32, budget: &mut u32, places: &mut [Option<Departure<H>>],
     ) -> usize {
         let Some(queue) = self.queues.get_mut(id as usize) else { return 0 };
-        let (mut head, mut first, mut depth) = (queue.head, queue.first, queue.depth());
+        let (mut head, mut first, before) = (queue.head, queue.first, queue.depth());
+        let (owner, begin) = (queue.owner, head);
         let credit = queue.share.deficit.min(*budget);
-        let mut left = credit;
-        let (mut taken, mut out_packets) = (0, 0);
-        for place in places {
-            let octets = first.octets();
-            if depth.packets == 0 || left < octets {
-                break;
-            }
+        let most = places.len().min(before.packets as usize);
+        let mut places = places.get_mut(..most).unwrap_or_default().iter_mut();
+        let (mut left, mut end, mut dropped) = (credit, NONE, Depth::default());
+        while left >= first.octets()
+            && let Some(place) = places.next()
+        {
             let Some(descriptor) = self.descriptors.get_mut(head as usize) else { break };
-            let Some(handle) = descriptor.handle.take() else { break };
-            let packet = first;
+            let Some(Held { handle, since }) = descriptor.held.take() else { break };
+            let (packet, octets) = (first, first.octets());
             // The last has nobody behind: what is stored there is old, and not looked at.
-            first = descriptor.behind;
-            let next = core::mem::replace(&mut descriptor.next, self.pool.free);
-            self.pool.free = core::mem::replace(&mut head, next);
-            depth = Depth { packets: depth.packets - 1, octets: depth.octets - octets };
-            let since = descriptor.since;
-            let waited = Nanos(u64::from(((now.0 >> 10) as u32).wrapping_sub(since)) << 10);
-            let verdict = match self.policy.leaving(now, id, depth, packet.arrival(), waited) {
+            (end, head, first) = (head, descriptor.next, descriptor.behind);
+            left -= octets;
+            let depth = Depth {
+                packets: before.packets - (most - places.len()) as u32,
+                octets: before.octets - (credit - left) - dropped.octets,
+            };
+            let verdict = match self.policy.leaving(now, id, depth, packet.arrival(), since.until(now)) {
                 Verdict::Send if packet.is_marked() => Verdict::SendMarked,
                 verdict => verdict,
             };
-            let sent = u32::from(!matches!(verdict, Verdict::Drop(_)));
-            left -= sent * octets;
-            out_packets += u64::from(sent);
-            taken += 1;
-            *place = Some(Departure { handle, octets, queue: QueueId(id), owner: queue.owner, verdict });
+            if let Verdict::Drop(_) = verdict {
+                left += octets;
+                dropped = Depth { packets: dropped.packets + 1, octets: dropped.octets + octets };
+            }
+            *place = Some(Departure { handle, octets, queue: QueueId(id), owner, verdict });
+        }
+        let (taken, sent) = ((most - places.len()) as u32, credit - left);
+        // Those that were taken are a chain already.
+        if let Some(end) = self.descriptors.get_mut(end as usize) {
+            end.next = core::mem::replace(&mut self.pool.free, begin);
         }
         (queue.head, queue.first) = (head, first);
-        (queue.packets, queue.octets) = (depth.packets, depth.octets);
-        queue.out_packets += out_packets;
-        queue.out_octets += u64::from(credit - left);
-        queue.share.deficit -= credit - left;
-        *budget -= credit - left;
+        queue.most = queue.most.max(before.packets);
+        queue.packets -= taken;
+        queue.octets -= sent + dropped.octets;
+        queue.out_packets += u64::from(taken - dropped.packets);
+        queue.out_octets += u64::from(sent);
+        queue.share.deficit -= sent;
+        *budget -= sent;
         let reserve = queue.reserve;
         self.give_back(reserve, taken);
         taken as usize
@@ -292,11 +344,12 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
     pub(super) fn flush(&mut self, id: u32) -> Option<Departure<H>> {
         let queue = self.queues.get_mut(id as usize).filter(|queue| queue.packets > 0)?;
         let descriptor = self.descriptors.get_mut(queue.head as usize)?;
-        let handle = descriptor.handle.take()?;
+        let Held { handle, .. } = descriptor.held.take()?;
         let octets = queue.first.octets();
         let next = core::mem::replace(&mut descriptor.next, self.pool.free);
         self.pool.free = core::mem::replace(&mut queue.head, next);
         queue.first = descriptor.behind;
+        queue.most = queue.most.max(queue.packets);
         queue.packets -= 1;
         queue.octets -= octets;
         let (owner, reserve, depth) = (queue.owner, queue.reserve, queue.depth());
@@ -309,32 +362,15 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
     /// Descriptors of a slice hold nothing any more.
     #[inline(always)]
     fn give_back(&mut self, reserve: u16, count: u32) {
-        self.pool.waiting -= u64::from(count);
         let mut shared = i64::from(count);
         if let Some(reserve) = self.reserves.get_mut(usize::from(reserve)) {
-            let before = reserve.shared();
+            let before = reserve.left();
             reserve.used -= count;
-            shared = before - reserve.shared();
+            let kept = reserve.left() - before;
+            self.pool.kept += kept;
+            shared -= kept;
         }
         self.pool.shared += shared;
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn refuse(&mut self, id: QueueId, handle: H, octets: u32) -> Rejected<H> {
-        let reason = match self.queues.get(id.0 as usize) {
-            Some(queue) if queue.share.quantum > 0 && octets > self.pool.longest => DropReason::TooLong,
-            Some(queue) if queue.share.quantum > 0 => {
-                let filled = u64::from(queue.octets) + u64::from(octets);
-                let room = queue.packets < queue.limit_packets && filled <= u64::from(queue.limit_octets);
-                if room { DropReason::NoBuffer } else { DropReason::QueueFull }
-            }
-            _ => DropReason::UnknownQueue,
-        };
-        if reason != DropReason::UnknownQueue {
-            self.policy.refused(id.0, reason, octets);
-        }
-        Rejected { handle, reason }
     }
 
     /// Sets a queue's owner and limits, and finds the reserve of its owner.
@@ -355,7 +391,8 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
             self.policy.reset(id.0);
         }
         queue.limit_packets = config.limit_packets;
-        queue.limit_octets = u32::try_from(config.limit_octets).unwrap_or(u32::MAX);
+        let most = u32::MAX - MOST_OCTETS;
+        queue.limit_octets = u32::try_from(config.limit_octets).unwrap_or(most).min(most);
         Ok(())
     }
 
@@ -393,10 +430,12 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
         }
         let at = join(self.reserves, owner)?;
         if let Some(reserve) = self.reserves.get_mut(usize::from(at)) {
-            let before = i64::from(reserve.least) + reserve.shared();
+            let before = reserve.left();
             reserve.least = least;
             reserve.queues -= 1;
-            self.pool.shared += before - (i64::from(least) + reserve.shared());
+            let more = reserve.left() - before;
+            self.pool.kept += more;
+            self.pool.shared -= more;
         } else {
             return Err(ConfigError::Slices(0));
         }
@@ -409,7 +448,7 @@ impl Queue {
         QueueStats {
             packets: self.packets,
             octets: u64::from(self.octets),
-            most_packets: self.most,
+            most_packets: self.most.max(self.packets),
             out_packets: self.out_packets,
             out_octets: self.out_octets,
         }
@@ -443,6 +482,26 @@ impl Reserve {
     pub(super) fn is_of(&self, slice: SliceId) -> bool {
         self.owner == slice && !self.is_free()
     }
+}
+
+/// Apart from the pool, so that the caller may have that in registers.
+#[cold]
+#[inline(never)]
+fn refuse<H, P: DropPolicy>(
+    queue: &Queue, policy: &mut P, longest: u32, id: QueueId, handle: H, octets: u32,
+) -> Rejected<H> {
+    if queue.share.quantum == 0 {
+        return Rejected { handle, reason: DropReason::UnknownQueue };
+    }
+    let filled = u64::from(queue.octets) + u64::from(octets);
+    let room = queue.packets < queue.limit_packets && filled <= u64::from(queue.limit_octets);
+    let reason = match room {
+        _ if octets > longest => DropReason::TooLong,
+        true => DropReason::NoBuffer,
+        false => DropReason::QueueFull,
+    };
+    policy.refused(id.0, reason, octets);
+    Rejected { handle, reason }
 }
 
 /// One queue more of a slice: the number of its reserve, or of none where there are no reserves.

@@ -233,7 +233,7 @@ where
 
     /// The packets that wait in all queues.
     pub fn waiting(&self) -> u64 {
-        self.state.pool.waiting
+        self.state.pool.waiting()
     }
 
     /// The policy, with what it counted.
