@@ -241,20 +241,42 @@ where
         self.memory.queues.items().get(id.0 as usize)
     }
 
+    /// The next packets to leave; how many. A function for itself, with the state in registers.
+    #[inline(never)]
+    fn serve(&mut self, now: Nanos, places: &mut [Option<Departure<H>>]) -> usize {
+        let mut state = self.state;
+        let mut view = view(&mut self.memory, self.classes.items_mut(), &mut self.policy, &mut state);
+        let count = view.serve(now, places);
+        self.state = state;
+        count
+    }
+
     #[inline(always)]
     fn view(&mut self) -> View<'_, H, P> {
-        let Self { memory, classes, policy, state, .. } = self;
-        let State { pool, free, turns } = state;
-        let fifos = Fifos {
-            queues: memory.queues.items_mut(),
-            descriptors: memory.descriptors.items_mut(),
-            reserves: memory.reserves.items_mut(),
-            policy,
-            pool,
-        };
-        let lines = Lines { lines: memory.lines.items_mut(), free };
-        View { fifos, classes: classes.items_mut(), lines, turns }
+        view(&mut self.memory, self.classes.items_mut(), &mut self.policy, &mut self.state)
     }
+}
+
+/// Apart, so that a batch may have the state in registers.
+#[inline(always)]
+fn view<'a, H, Q, D, L, A, P>(
+    memory: &'a mut Memory<Q, D, L, A>, classes: &'a mut [Class], policy: &'a mut P, state: &'a mut State,
+) -> View<'a, H, P>
+where
+    Q: Store<Item = Queue>,
+    D: Store<Item = Descriptor<H>>,
+    L: Store<Item = Line>,
+    A: Store<Item = Reserve>,
+{
+    let State { pool, free, turns } = state;
+    let fifos = Fifos {
+        queues: memory.queues.items_mut(),
+        descriptors: memory.descriptors.items_mut(),
+        reserves: memory.reserves.items_mut(),
+        policy,
+        pool,
+    };
+    View { fifos, classes, lines: Lines { lines: memory.lines.items_mut(), free }, turns }
 }
 
 /// What an operation works on.
@@ -429,7 +451,7 @@ where
 
     #[inline(always)]
     fn dequeue_batch(&mut self, now: Nanos, departures: &mut [Option<Departure<H>>]) -> usize {
-        let count = self.view().serve(now, departures);
+        let count = self.serve(now, departures);
         if let Some(place) = departures.get_mut(count) {
             *place = None;
         }

@@ -126,6 +126,30 @@ impl<W: WdrrScheduler, S: Store<Item = Scheduled<W>>> QueueManager<S> {
         }
     }
 
+    /// How many packets the first of those who are due may send: a whole turn, if it is another
+    /// than the last.
+    #[inline(always)]
+    const fn allowed(&mut self, first: u32) -> usize {
+        if first != self.turn {
+            (self.turn, self.left) = (first, TURN);
+        }
+        self.left as usize
+    }
+
+    /// The first of those who are due had `taken` packets. `None` if it had none though it was
+    /// due: it breaks its contract, and is not asked again in this call.
+    #[inline(always)]
+    fn served(&mut self, now: Nanos, first: u32, taken: usize) -> Option<()> {
+        self.left -= taken as u32;
+        if self.left == 0 {
+            self.wheel.rotate(self.schedulers.items_mut());
+            self.left = TURN;
+        }
+        self.settle(now, first as usize);
+        let stays = || self.schedulers.items().get(first as usize).is_some_and(|item| item.timer.is_ready());
+        (taken > 0 || !stays()).then_some(())
+    }
+
     #[inline(always)]
     const fn local(&self, queue: QueueId) -> QueueId {
         QueueId(queue.0 & ((1 << self.bits) - 1))
@@ -190,10 +214,16 @@ impl<W: WdrrScheduler, S: Store<Item = Scheduled<W>>> WdrrScheduler for QueueMan
 
     #[inline(always)]
     fn dequeue(&mut self, now: Nanos) -> Option<Departure<Self::Handle>> {
-        let mut place = [None];
-        self.dequeue_batch(now, &mut place);
-        let [departure] = place;
-        departure
+        loop {
+            let schedulers = self.schedulers.items_mut();
+            let first = self.wheel.first(schedulers, now.0)?;
+            self.allowed(first);
+            let departure = self.schedulers.items_mut().get_mut(first as usize)?.scheduler.dequeue(now);
+            self.served(now, first, usize::from(departure.is_some()))?;
+            if let Some(departure) = departure {
+                return Some(self.outward(first as usize, departure));
+            }
+        }
     }
 
     #[inline(always)]
@@ -204,22 +234,16 @@ impl<W: WdrrScheduler, S: Store<Item = Scheduled<W>>> WdrrScheduler for QueueMan
         {
             let schedulers = self.schedulers.items_mut();
             let Some(first) = self.wheel.first(schedulers, now.0) else { break };
-            let Some(item) = schedulers.get_mut(first as usize) else { break };
-            if first != self.turn {
-                (self.turn, self.left) = (first, TURN);
-            }
-            let most = places.len().min(self.left as usize);
+            let most = places.len().min(self.allowed(first));
+            let Some(item) = self.schedulers.items_mut().get_mut(first as usize) else { break };
             let taken = item.scheduler.dequeue_batch(now, places.get_mut(..most).unwrap_or_default());
             for departure in places.iter_mut().take(taken).flatten() {
                 departure.queue.0 |= first << self.bits;
             }
             count += taken;
-            self.left -= taken as u32;
-            if self.left == 0 {
-                self.wheel.rotate(schedulers);
-                self.left = TURN;
+            if self.served(now, first, taken).is_none() {
+                break;
             }
-            self.settle(now, first as usize);
         }
         if let Some(place) = departures.get_mut(count) {
             *place = None;

@@ -58,6 +58,9 @@ pub struct Paced<W> {
     free_at: u128,
     /// What an octet takes, in 2^-64 ns.
     octet: u128,
+    /// Octets of the longest packet that came, and the nanoseconds that none takes longer than.
+    longest: u32,
+    most: u64,
 }
 
 impl<W: WdrrScheduler> Paced<W> {
@@ -67,7 +70,7 @@ impl<W: WdrrScheduler> Paced<W> {
     /// Holds `inner` to `rate`, with `overhead` octets on the wire for each packet
     /// that its length does not count, and at most `burst` of time to catch up on.
     pub const fn new(inner: W, rate: Rate, overhead: u32, burst: Nanos) -> Self {
-        Self { inner, rate, overhead, burst, free_at: 0, octet: rate.octet() }
+        Self { inner, rate, overhead, burst, free_at: 0, octet: rate.octet(), longest: 0, most: 1 }
     }
 
     /// The rate.
@@ -78,6 +81,23 @@ impl<W: WdrrScheduler> Paced<W> {
     /// Changes the rate from the next packet on.
     pub const fn set_rate(&mut self, rate: Rate) {
         (self.rate, self.octet) = (rate, rate.octet());
+        self.measure(self.longest);
+    }
+
+    const fn measure(&mut self, longest: u32) {
+        self.longest = longest;
+        self.most = ((self.octet * longest as u128) >> 64) as u64 + 1;
+    }
+
+    /// How many packets may leave at `now`, however long they are.
+    #[inline(always)]
+    fn sure(&self, now: Nanos) -> u64 {
+        let from = self.due().max(now - self.burst);
+        match now.0.checked_sub(from.0) {
+            None => 0,
+            Some(credit) if credit < self.most => 1,
+            Some(credit) => credit / self.most.max(1) + 1,
+        }
     }
 
     /// The scheduler inside.
@@ -91,9 +111,9 @@ impl<W: WdrrScheduler> Paced<W> {
     }
 
     #[inline(always)]
-    fn occupy(&mut self, now: Nanos, octets: u32) {
+    fn occupy(&mut self, now: Nanos, octets: u64) {
         let earliest = u128::from((now - self.burst).0) << 64;
-        // Below 2^33 * 2^64 / 1000 an octet, and below 2^32 of them.
+        // Below 2^23 * 2^64 an octet: no more octets than 2^40 at a time.
         self.free_at = self.free_at.max(earliest).saturating_add(self.octet * u128::from(octets));
     }
 
@@ -103,6 +123,9 @@ impl<W: WdrrScheduler> Paced<W> {
         Nanos((self.free_at >> 64) as u64)
     }
 }
+
+/// Packets of a batch, so that the time they take is within bounds.
+const MOST: u64 = 256;
 
 impl<W: WdrrScheduler> WdrrScheduler for Paced<W> {
     type Handle = W::Handle;
@@ -126,6 +149,9 @@ impl<W: WdrrScheduler> WdrrScheduler for Paced<W> {
         &mut self, now: Nanos, queue: QueueId, handle: Self::Handle, arrival: Arrival,
     ) -> Result<(), Rejected<Self::Handle>> {
         let octets = arrival.octets.saturating_add(self.overhead);
+        if octets > self.longest {
+            self.measure(octets);
+        }
         self.inner.enqueue(now, queue, handle, Arrival { octets, ..arrival })
     }
 
@@ -136,10 +162,40 @@ impl<W: WdrrScheduler> WdrrScheduler for Paced<W> {
         }
         let mut departure = self.inner.dequeue(now)?;
         if !matches!(departure.verdict, Verdict::Drop(_)) {
-            self.occupy(now, departure.octets);
+            self.occupy(now, departure.octets.into());
         }
         departure.octets = departure.octets.saturating_sub(self.overhead);
         Some(departure)
+    }
+
+    /// In batches of as many as may surely leave: the longer the burst, the more.
+    #[inline(always)]
+    fn dequeue_batch(&mut self, now: Nanos, departures: &mut [Option<Departure<Self::Handle>>]) -> usize {
+        let mut count = 0;
+        while let Some(places) = departures.get_mut(count..)
+            && !places.is_empty()
+        {
+            let sure = self.sure(now).min(MOST.min(places.len() as u64)) as usize;
+            let taken = self.inner.dequeue_batch(now, places.get_mut(..sure).unwrap_or_default());
+            let mut octets = 0;
+            for departure in places.iter_mut().take(taken).flatten() {
+                if !matches!(departure.verdict, Verdict::Drop(_)) {
+                    octets += u64::from(departure.octets);
+                }
+                departure.octets = departure.octets.saturating_sub(self.overhead);
+            }
+            if octets > 0 {
+                self.occupy(now, octets);
+            }
+            count += taken;
+            if taken < sure || sure == 0 {
+                break;
+            }
+        }
+        if let Some(place) = departures.get_mut(count) {
+            *place = None;
+        }
+        count
     }
 
     fn backlog(&self, queue: QueueId) -> u32 {

@@ -39,6 +39,8 @@ pub struct Wdrr<Q, D, L, A = [Reserve; 0], P = TailDrop> {
     state: State,
     /// Octets that a weight of 1 earns a round.
     unit: u32,
+    /// Queues that had their turn in the last batch.
+    turns: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -209,7 +211,7 @@ where
         ring.begin(&mut lines);
         let descriptors = memory.descriptors.items_mut();
         let pool = Pool::new(queues, descriptors, memory.reserves.items_mut(), quantum.longest);
-        Ok(Self { memory, policy, state: State { pool, free, turns: Turns::new(ring) }, unit: quantum.unit })
+        Ok(Self { memory, policy, state: State { pool, free, turns: Turns::new(ring) }, unit: quantum.unit, turns: 0 })
     }
 
     /// Keeps `packets` descriptors for the packets of `slice`: no other slice's can take them.
@@ -255,13 +257,34 @@ where
         view(&mut self.memory, &mut self.policy, &mut self.state)
     }
 
+    /// Up to [`AHEAD`] departures; how many. A function for itself, with the state in registers.
+    #[inline(never)]
+    fn serve(&mut self, now: Nanos, places: &mut [Option<Departure<H>>]) -> usize {
+        if self.queues() > NEAR {
+            self.fetch(places.len().min(self.turns + 2));
+        }
+        let mut state = self.state;
+        let (served, turns) = view(&mut self.memory, &mut self.policy, &mut state).serve(now, places);
+        (self.state, self.turns) = (state, turns);
+        served
+    }
+
     /// Starts fetching what the next departures touch: queues first, then packets.
     #[inline(never)]
     fn fetch(&self, count: usize) {
         let (queues, descriptors) = (self.memory.queues.items(), self.memory.descriptors.items());
-        let upcoming = || self.state.turns.ring.upcoming(self.memory.lines.items()).take(count);
-        upcoming().filter_map(|id| queues.get(id as usize)).for_each(prefetch);
-        upcoming().filter_map(|id| queues.get(id as usize)).for_each(|q| q.prefetch_first(descriptors));
+        let mut next = [0; AHEAD];
+        let mut known = 0;
+        let upcoming = self.state.turns.ring.upcoming(self.memory.lines.items());
+        for (place, id) in next.iter_mut().take(count).zip(upcoming) {
+            *place = id;
+            known += 1;
+            if let Some(queue) = queues.get(id as usize) {
+                prefetch(queue);
+            }
+        }
+        let next = next.iter().take(known);
+        next.filter_map(|id| queues.get(*id as usize)).for_each(|queue| queue.prefetch_first(descriptors));
     }
 }
 
@@ -288,10 +311,10 @@ where
 }
 
 impl<H, P: DropPolicy> View<'_, H, P> {
-    /// The next packets to leave; how many.
+    /// The next packets to leave; how many, and from how many queues.
     #[inline(always)]
-    fn serve(&mut self, now: Nanos, places: &mut [Option<Departure<H>>]) -> usize {
-        let mut count = 0;
+    fn serve(&mut self, now: Nanos, places: &mut [Option<Departure<H>>]) -> (usize, usize) {
+        let (mut count, mut turns) = (0, 0);
         while let Some(places) = places.get_mut(count..)
             && !places.is_empty()
         {
@@ -304,9 +327,9 @@ impl<H, P: DropPolicy> View<'_, H, P> {
             if served == 0 {
                 break;
             }
-            count += served;
+            (count, turns) = (count + served, turns + 1);
         }
-        count
+        (count, turns)
     }
 
     #[inline(always)]
@@ -350,6 +373,8 @@ impl<H, P: DropPolicy> View<'_, H, P> {
 
 /// Queues whose lines are not fetched ahead: they stay in the nearest caches.
 const NEAR: usize = 512;
+/// Packets that are fetched ahead.
+const AHEAD: usize = 32;
 
 impl<H, Q, D, L, A, P> WdrrScheduler for Wdrr<Q, D, L, A, P>
 where
@@ -392,12 +417,14 @@ where
 
     #[inline(always)]
     fn dequeue_batch(&mut self, now: Nanos, departures: &mut [Option<Departure<H>>]) -> usize {
-        if self.queues() > NEAR {
-            self.fetch(departures.len());
+        let mut count = 0;
+        for places in departures.chunks_mut(AHEAD) {
+            let served = self.serve(now, places);
+            count += served;
+            if served < places.len() {
+                break;
+            }
         }
-        let mut state = self.state;
-        let count = view(&mut self.memory, &mut self.policy, &mut state).serve(now, departures);
-        self.state = state;
         if let Some(place) = departures.get_mut(count) {
             *place = None;
         }
