@@ -18,8 +18,8 @@ pub(super) const MOST_OCTETS: u32 = Packet::OCTETS;
 
 /// The state of one queue, in a cache line.
 #[derive(Clone, Debug)]
-// In this order: what is counted together stands apart, or it is counted in vector registers,
-// which is slower.
+// In this order: what is counted together stands apart. Side by side, two counters would be read
+// as one vector, which waits where an arrival has just written one of them.
 #[repr(C, align(64))]
 pub struct Queue {
     out_packets: u64,
@@ -29,8 +29,8 @@ pub struct Queue {
     /// The first packet.
     first: Packet,
     pub(super) packets: u32,
-    octets: u32,
     limit_packets: u32,
+    octets: u32,
     limit_octets: u32,
     /// Its quantum is 0 if the queue is not configured.
     pub(super) share: Share,

@@ -211,7 +211,13 @@ where
         ring.begin(&mut lines);
         let descriptors = memory.descriptors.items_mut();
         let pool = Pool::new(queues, descriptors, memory.reserves.items_mut(), quantum.longest);
-        Ok(Self { memory, policy, state: State { pool, free, turns: Turns::new(ring) }, unit: quantum.unit, turns: 0 })
+        Ok(Self {
+            memory,
+            policy,
+            state: State { pool, free, turns: Turns::new(ring) },
+            unit: quantum.unit,
+            turns: 0,
+        })
     }
 
     /// Keeps `packets` descriptors for the packets of `slice`: no other slice's can take them.
