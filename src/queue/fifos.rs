@@ -298,20 +298,19 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
         let (mut head, mut first, before) = (queue.head, queue.first, queue.depth());
         let (owner, begin) = (queue.owner, head);
         let credit = queue.share.deficit.min(*budget);
-        let most = places.len().min(before.packets as usize);
-        let mut places = places.get_mut(..most).unwrap_or_default().iter_mut();
-        let (mut left, mut end, mut dropped) = (credit, NONE, Depth::default());
+        let (mut taken, mut left, mut end, mut dropped) = (0, credit, NONE, Depth::default());
         while left >= first.octets()
-            && let Some(place) = places.next()
+            && taken < before.packets
+            && let Some(place) = places.get_mut(taken as usize)
         {
             let Some(descriptor) = self.descriptors.get_mut(head as usize) else { break };
             let Some(Held { handle, since }) = descriptor.held.take() else { break };
             let (packet, octets) = (first, first.octets());
             // The last has nobody behind: what is stored there is old, and not looked at.
             (end, head, first) = (head, descriptor.next, descriptor.behind);
-            left -= octets;
+            (taken, left) = (taken + 1, left - octets);
             let depth = Depth {
-                packets: before.packets - (most - places.len()) as u32,
+                packets: before.packets - taken,
                 octets: before.octets - (credit - left) - dropped.octets,
             };
             let verdict = match self.policy.leaving(now, id, depth, packet.arrival(), since.until(now)) {
@@ -324,7 +323,7 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
             }
             *place = Some(Departure { handle, octets, queue: QueueId(id), owner, verdict });
         }
-        let (taken, sent) = ((most - places.len()) as u32, credit - left);
+        let sent = credit - left;
         // Those that were taken are a chain already.
         if let Some(end) = self.descriptors.get_mut(end as usize) {
             end.next = core::mem::replace(&mut self.pool.free, begin);

@@ -35,7 +35,7 @@ use crate::queue::fifos::{Descriptor, Fifos, NONE, Pool, Queue, Reserve};
 use crate::queue::policy::{DropPolicy, TailDrop};
 use crate::queue::rounds::{Line, Lines, Ring, block_lines, ring_lines};
 use crate::queue::turns::{Share, Turns};
-use crate::queue::wdrr::{Memory, Quantum, weighed};
+use crate::queue::wdrr::{AHEAD, Memory, NEAR, Quantum, weighed};
 use crate::queue::{Arrival, ConfigError, Departure, QueueConfig, QueueStats, Rejected, WdrrScheduler};
 use crate::store::Store;
 use crate::time::Nanos;
@@ -58,6 +58,8 @@ pub struct Hierarchy<Q, D, L, A, C, P = TailDrop> {
     state: State,
     /// Octets that a weight of 1 earns a round, of a slice and of a queue.
     units: [u32; 2],
+    /// Queues that had their turn in the last batch.
+    turns: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -178,7 +180,7 @@ where
         let [slice, queue] = quanta;
         let pool = Pool::new(queues, memory.descriptors.items_mut(), reserves, slice.longest);
         let state = State { pool, free, turns: Turns::new(ring) };
-        Ok(Self { memory, classes, policy, state, units: [slice.unit, queue.unit] })
+        Ok(Self { memory, classes, policy, state, units: [slice.unit, queue.unit], turns: 0 })
     }
 
     /// Gives `slice` a weight among the slices, or another one: 1 to 65,536, for as long as
@@ -244,11 +246,35 @@ where
     /// The next packets to leave; how many. A function for itself, with the state in registers.
     #[inline(never)]
     fn serve(&mut self, now: Nanos, places: &mut [Option<Departure<H>>]) -> usize {
+        if self.memory.queues.items().len() > NEAR {
+            self.fetch(self.turns + 2);
+        }
         let mut state = self.state;
         let mut view = view(&mut self.memory, self.classes.items_mut(), &mut self.policy, &mut state);
-        let count = view.serve(now, places);
-        self.state = state;
+        let (count, turns) = view.serve(now, places);
+        (self.state, self.turns) = (state, turns);
         count
+    }
+
+    /// Starts fetching what the next departures touch, of so many slices: queues first, then
+    /// packets.
+    #[inline(never)]
+    fn fetch(&self, slices: usize) {
+        let (queues, classes) = (self.memory.queues.items(), self.classes.items());
+        let (lines, descriptors) = (self.memory.lines.items(), self.memory.descriptors.items());
+        let classes = self.state.turns.upcoming(lines).take(slices).filter_map(|at| classes.get(at as usize));
+        let upcoming = classes.flat_map(|class| class.turns.upcoming(lines).take(EACH));
+        let mut next = [0; AHEAD];
+        let mut known = 0;
+        for (place, id) in next.iter_mut().zip(upcoming) {
+            *place = id;
+            known += 1;
+            if let Some(queue) = queues.get(id as usize) {
+                prefetch(queue);
+            }
+        }
+        let next = next.iter().take(known);
+        next.filter_map(|id| queues.get(*id as usize)).for_each(|queue| queue.prefetch_first(descriptors));
     }
 
     #[inline(always)]
@@ -256,6 +282,9 @@ where
         view(&mut self.memory, self.classes.items_mut(), &mut self.policy, &mut self.state)
     }
 }
+
+/// Queues of a slice that are fetched ahead.
+const EACH: usize = 3;
 
 /// Apart, so that a batch may have the state in registers.
 #[inline(always)]
@@ -288,10 +317,10 @@ struct View<'a, H, P> {
 }
 
 impl<H, P: DropPolicy> View<'_, H, P> {
-    /// The next packets to leave; how many.
+    /// The next packets to leave; how many, and from how many queues.
     #[inline(always)]
-    fn serve(&mut self, now: Nanos, places: &mut [Option<Departure<H>>]) -> usize {
-        let mut count = 0;
+    fn serve(&mut self, now: Nanos, places: &mut [Option<Departure<H>>]) -> (usize, usize) {
+        let (mut count, mut turns) = (0, 0);
         while let Some(places) = places.get_mut(count..)
             && !places.is_empty()
         {
@@ -309,9 +338,9 @@ impl<H, P: DropPolicy> View<'_, H, P> {
             if served == 0 {
                 break;
             }
-            count += served;
+            (count, turns) = (count + served, turns + 1);
         }
-        count
+        (count, turns)
     }
 
     #[inline(always)]
@@ -451,7 +480,14 @@ where
 
     #[inline(always)]
     fn dequeue_batch(&mut self, now: Nanos, departures: &mut [Option<Departure<H>>]) -> usize {
-        let count = self.serve(now, departures);
+        let mut count = 0;
+        for places in departures.chunks_mut(AHEAD) {
+            let served = self.serve(now, places);
+            count += served;
+            if served < places.len() {
+                break;
+            }
+        }
         if let Some(place) = departures.get_mut(count) {
             *place = None;
         }

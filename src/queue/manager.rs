@@ -237,7 +237,7 @@ impl<W: WdrrScheduler, S: Store<Item = Scheduled<W>>> WdrrScheduler for QueueMan
             let most = places.len().min(self.allowed(first));
             let Some(item) = self.schedulers.items_mut().get_mut(first as usize) else { break };
             let taken = item.scheduler.dequeue_batch(now, places.get_mut(..most).unwrap_or_default());
-            for departure in places.iter_mut().take(taken).flatten() {
+            for departure in places.get_mut(..taken).unwrap_or_default().iter_mut().flatten() {
                 departure.queue.0 |= first << self.bits;
             }
             count += taken;

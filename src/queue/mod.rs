@@ -68,7 +68,7 @@ pub struct QueueConfig {
     pub weight: u32,
     /// Packets the queue may hold.
     pub limit_packets: u32,
-    /// Octets the queue may hold; 2^32 - 1 at most, whatever is asked for.
+    /// Octets the queue may hold; no queue holds more than 2^32 - 2^28.
     pub limit_octets: u64,
 }
 

@@ -177,12 +177,12 @@ impl<W: WdrrScheduler> WdrrScheduler for Paced<W> {
         {
             let sure = self.sure(now).min(MOST.min(places.len() as u64)) as usize;
             let taken = self.inner.dequeue_batch(now, places.get_mut(..sure).unwrap_or_default());
-            let mut octets = 0;
-            for departure in places.iter_mut().take(taken).flatten() {
+            let (mut octets, overhead) = (0, self.overhead);
+            for departure in places.get_mut(..taken).unwrap_or_default().iter_mut().flatten() {
                 if !matches!(departure.verdict, Verdict::Drop(_)) {
                     octets += u64::from(departure.octets);
                 }
-                departure.octets = departure.octets.saturating_sub(self.overhead);
+                departure.octets = departure.octets.saturating_sub(overhead);
             }
             if octets > 0 {
                 self.occupy(now, octets);

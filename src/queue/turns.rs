@@ -1,7 +1,7 @@
 //! Whose turn it is: members with shares, that earn credit round by round.
 
 use crate::queue::fifos::NONE;
-use crate::queue::rounds::{Lines, Ring};
+use crate::queue::rounds::{Line, Lines, Ring};
 
 /// What a member earns a round, and what it has earned.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +56,13 @@ impl Turns {
     /// Of members that have no packets.
     pub(super) const fn new(ring: Ring) -> Self {
         Self { ring, turn: NONE }
+    }
+
+    /// Whose turn it is, if anybody has it, and who comes next, in order: for hints.
+    #[inline(always)]
+    pub(super) fn upcoming<'a>(&self, lines: &'a [Line]) -> impl Iterator<Item = u32> + use<'a> {
+        let turn = Some(self.turn).filter(|turn| *turn != NONE);
+        turn.into_iter().chain(self.ring.upcoming(lines))
     }
 
     /// Whose turn it is.

@@ -378,9 +378,9 @@ impl<H, P: DropPolicy> View<'_, H, P> {
 }
 
 /// Queues whose lines are not fetched ahead: they stay in the nearest caches.
-const NEAR: usize = 512;
+pub(super) const NEAR: usize = 2048;
 /// Packets that are fetched ahead.
-const AHEAD: usize = 32;
+pub(super) const AHEAD: usize = 32;
 
 impl<H, Q, D, L, A, P> WdrrScheduler for Wdrr<Q, D, L, A, P>
 where
