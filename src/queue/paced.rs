@@ -231,6 +231,7 @@ mod tests {
     use super::*;
     use crate::id::SliceId;
     use crate::queue::{Descriptor, Line, Quantum, Queue, Wdrr, lines};
+    use proptest::prelude::*;
 
     const QUANTUM: Quantum = Quantum::of_longest(2000);
     type One = Paced<Wdrr<[Queue; 1], [Descriptor<u32>; 64], [Line; lines(1, QUANTUM)]>>;
@@ -279,6 +280,34 @@ mod tests {
         let sent = core::iter::from_fn(|| paced.dequeue(late)).count();
         assert_eq!(sent, 3, "2.5 microseconds of credit: starts at 7.5, 8.5 and 9.5");
         assert_eq!(paced.next_due(late), Some(Nanos(10_500)));
+    }
+
+    proptest! {
+        #[test]
+        fn a_batch_is_so_many_departures(
+            rate in 1_000_000u64..100_000_000_000, burst in 0u64..20_000,
+            steps in prop::collection::vec((0u64..5_000, 0usize..12, 0u32..2000, 0usize..20), 1..40),
+        ) {
+            let mut batches = paced(rate, 24, Nanos(burst));
+            let mut singles = batches.clone();
+            let (mut now, mut places) = (Nanos::ZERO, [const { None }; 20]);
+            for (later, packets, octets, places_left) in steps {
+                now += Nanos(later);
+                for n in 0..packets as u32 {
+                    let arrival = Arrival::new(octets / (n + 1));
+                    let took = batches.enqueue(now, QueueId(0), n, arrival);
+                    prop_assert_eq!(took, singles.enqueue(now, QueueId(0), n, arrival));
+                }
+                let count = batches.dequeue_batch(now, &mut places[..places_left]);
+                for place in places.iter().take(count) {
+                    prop_assert_eq!(*place, singles.dequeue(now));
+                }
+                if count < places_left {
+                    prop_assert_eq!((places[count], singles.dequeue(now)), (None, None));
+                }
+                prop_assert_eq!(batches.next_due(now), singles.next_due(now));
+            }
+        }
     }
 
     #[test]
