@@ -25,8 +25,8 @@ use crate::time::Nanos;
 /// costs less. A unit may be as small as a 4,095th of the longest packet.
 ///
 /// `Q` holds [`Queue`]s, `D` [`Descriptor`]s, `L` [`Line`]s, of which [`lines`] says how many:
-/// arrays, lent slices, boxed slices. [`reserving`](Self::reserving) adds `A`, what slices have
-/// for themselves of the descriptors, and [`with_policy`](Self::with_policy) a [`DropPolicy`].
+/// arrays, lent slices, boxed slices. `A` holds [`Reserve`]s, what slices have for themselves of
+/// the descriptors, and `P` is a [`DropPolicy`]: see [`with`](Self::with).
 ///
 /// Cost: a packet touches its queue's line and its descriptor on the way in and on the way
 /// out, and on the way in the descriptor before it. [`dequeue_batch`] fetches ahead.

@@ -182,9 +182,11 @@ fn a_packet_beyond_the_longest_is_refused_and_costs_nothing() {
 fn a_queue_holds_no_more_than_its_count_of_octets() {
     let longest = 249_000_000;
     let mut ledger = Ledger::weighted(wdrr(1, 64, 61_000, longest), &[1], 0);
-    for _ in 0..17 {
+    let most = u32::MAX - (1 << 28) + 1;
+    for _ in 0..16 {
         ledger.offer(NOW, 0, longest).unwrap();
     }
     assert_eq!(ledger.offer(NOW, 0, longest), Err(DropReason::QueueFull));
-    ledger.offer(NOW, 0, u32::MAX - 17 * longest).unwrap();
+    ledger.offer(NOW, 0, most - 16 * longest).unwrap();
+    assert_eq!(ledger.offer(NOW, 0, 1), Err(DropReason::QueueFull));
 }

@@ -16,7 +16,7 @@
 //!
 //! An empty queue is never asked: with its last packet it was below what CoDel drops at.
 //!
-//! Times are exact up to what the scheduler's stamps are: 1,024 ns, and after 73 minutes they
+//! Times are exact up to what the scheduler's stamps are: 1,024 ns, and after 36 minutes they
 //! begin again.
 
 use super::{Depth, QueuePolicy, Random};

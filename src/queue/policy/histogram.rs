@@ -5,7 +5,7 @@ use core::ops::{AddAssign, Range};
 use crate::time::Nanos;
 
 /// How often times were seen, in two classes for each power of two of 1,024 ns: 0, 1, 2, 3,
-/// 4 to 5, 6 to 7, 8 to 11, 12 to 15, ... of these units, up to 73 minutes.
+/// 4 to 5, 6 to 7, 8 to 11, 12 to 15, ... of these units, up to 36 minutes.
 ///
 /// 512 octets; to record is to count leading zeros and to add one.
 ///
