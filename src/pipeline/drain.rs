@@ -26,15 +26,30 @@ pub struct Drained {
 #[inline]
 pub fn drain<B, Q, S>(
     now: Nanos, queues: &mut Q, stats: &mut S, budget: usize,
-    send: impl FnMut(Departure<Packet<B>>) -> Result<(), Packet<B>>, recycle: impl FnMut(Packet<B>),
+    mut send: impl FnMut(Departure<Packet<B>>) -> Result<(), Packet<B>>, mut recycle: impl FnMut(Packet<B>),
 ) -> Drained
 where
     B: AsRef<[u8]> + AsMut<[u8]>,
     Q: WdrrScheduler<Handle = Packet<B>> + ?Sized,
     S: StatsBlock + ?Sized,
 {
-    drain_with(|| queues.dequeue(now), stats, budget, send, recycle)
+    let mut drained = Drained::default();
+    let mut places = [const { None }; BATCH];
+    loop {
+        let most = (budget - drained.packets()).min(BATCH);
+        let places = places.get_mut(..most).unwrap_or_default();
+        let count = queues.dequeue_batch(now, places);
+        for departure in places.iter_mut().take(count).filter_map(Option::take) {
+            drained.give(departure, stats, &mut send, &mut recycle);
+        }
+        if count < BATCH {
+            return drained;
+        }
+    }
 }
+
+/// Packets that are taken out of the queues together.
+const BATCH: usize = 32;
 
 /// [`drain`] of whatever `next` yields: of one interface of a
 /// [`QueueManager`](crate::queue::QueueManager), say.
@@ -48,8 +63,28 @@ where
     S: StatsBlock + ?Sized,
 {
     let mut drained = Drained::default();
-    while drained.sent + drained.dropped < budget {
-        let Some(mut departure) = next() else { break };
+    while drained.packets() < budget {
+        let Some(departure) = next() else { break };
+        drained.give(departure, stats, &mut send, &mut recycle);
+    }
+    drained
+}
+
+impl Drained {
+    const fn packets(self) -> usize {
+        self.sent + self.dropped
+    }
+
+    /// Gives a packet to `send`, or drops it, and counts it.
+    #[inline(always)]
+    fn give<B, S>(
+        &mut self, mut departure: Departure<Packet<B>>, stats: &mut S,
+        send: &mut impl FnMut(Departure<Packet<B>>) -> Result<(), Packet<B>>,
+        recycle: &mut impl FnMut(Packet<B>),
+    ) where
+        B: AsRef<[u8]> + AsMut<[u8]>,
+        S: StatsBlock + ?Sized,
+    {
         let Departure { octets, queue, owner, verdict, .. } = departure;
         let refused = match verdict {
             Verdict::Drop(reason) => Some((departure.handle, reason)),
@@ -62,16 +97,15 @@ where
         match refused {
             None => {
                 stats.record(Event::Sent(queue), octets);
-                drained.sent += 1;
+                self.sent += 1;
             }
             Some((packet, reason)) => {
                 stats.record(Event::Left(owner, reason.into()), octets);
-                drained.dropped += 1;
+                self.dropped += 1;
                 recycle(packet);
             }
         }
     }
-    drained
 }
 
 /// Marks the outer header of a packet, Ethernet or IPv4.
