@@ -30,26 +30,13 @@ pub fn drain<B, Q, S>(
 ) -> Drained
 where
     B: AsRef<[u8]> + AsMut<[u8]>,
-    Q: WdrrScheduler<Handle = Packet<B>> + ?Sized,
+    Q: WdrrScheduler<Handle = Packet<B>>,
     S: StatsBlock + ?Sized,
 {
     let mut drained = Drained::default();
-    let mut places = [const { None }; BATCH];
-    loop {
-        let most = (budget - drained.packets()).min(BATCH);
-        let places = places.get_mut(..most).unwrap_or_default();
-        let count = queues.dequeue_batch(now, places);
-        for departure in places.iter_mut().take(count).filter_map(Option::take) {
-            drained.give(departure, stats, &mut send, &mut recycle);
-        }
-        if count < BATCH {
-            return drained;
-        }
-    }
+    queues.dequeue_each(now, budget, |departure| drained.give(departure, stats, &mut send, &mut recycle));
+    drained
 }
-
-/// Packets that are taken out of the queues together.
-const BATCH: usize = 32;
 
 /// [`drain`] of whatever `next` yields: of one interface of a
 /// [`QueueManager`](crate::queue::QueueManager), say.

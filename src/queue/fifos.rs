@@ -254,13 +254,16 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
         // No length that is not too long makes a sum of more than 32 bits: see `configure`.
         let filled = queue.octets.wrapping_add(octets);
         if octets > longest || filled > queue.limit_octets || packets >= queue.limit_packets {
-            return Err(refuse(queue, self.policy, longest, id, handle, octets));
+            let reason = refusal(queue, self.policy, longest, id, octets);
+            return Err(Rejected { handle, reason });
         }
         let Some(descriptor) = self.descriptors.get_mut(at as usize) else {
-            return Err(refuse(queue, self.policy, longest, id, handle, octets));
+            let reason = refusal(queue, self.policy, longest, id, octets);
+            return Err(Rejected { handle, reason });
         };
         if !self.pool.claim(self.reserves.get_mut(usize::from(queue.reserve))) {
-            return Err(refuse(queue, self.policy, longest, id, handle, octets));
+            let reason = refusal(queue, self.policy, longest, id, octets);
+            return Err(Rejected { handle, reason });
         }
         let marked = match self.policy.arriving(now, id.0, queue.depth(), arrival) {
             Verdict::Send => false,
@@ -288,21 +291,19 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
         Ok(false)
     }
 
-    /// Takes packets of a queue from the first on, while there are places, within the queue's
-    /// deficit and a budget in octets; how many.
+    /// Takes up to `most` packets of a queue from the first on, within the queue's deficit and a
+    /// budget in octets, and gives each to `each`; how many.
     #[inline(always)]
     pub(super) fn serve(
-        &mut self, now: Nanos, id: u32, budget: &mut u32, places: &mut [Option<Departure<H>>],
+        &mut self, now: Nanos, id: u32, budget: &mut u32, most: usize, each: &mut impl FnMut(Departure<H>),
     ) -> usize {
         let Some(queue) = self.queues.get_mut(id as usize) else { return 0 };
         let (mut head, mut first, before) = (queue.head, queue.first, queue.depth());
         let (owner, begin) = (queue.owner, head);
         let credit = queue.share.deficit.min(*budget);
         let (mut taken, mut left, mut end, mut dropped) = (0, credit, NONE, Depth::default());
-        while left >= first.octets()
-            && taken < before.packets
-            && let Some(place) = places.get_mut(taken as usize)
-        {
+        let most = before.packets.min(u32::try_from(most).unwrap_or(u32::MAX));
+        while left >= first.octets() && taken < most {
             let Some(descriptor) = self.descriptors.get_mut(head as usize) else { break };
             let Some(Held { handle, since }) = descriptor.held.take() else { break };
             let (packet, octets) = (first, first.octets());
@@ -321,7 +322,7 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
                 left += octets;
                 dropped = Depth { packets: dropped.packets + 1, octets: dropped.octets + octets };
             }
-            *place = Some(Departure { handle, octets, queue: QueueId(id), owner, verdict });
+            each(Departure { handle, octets, queue: QueueId(id), owner, verdict });
         }
         let sent = credit - left;
         // Those that were taken are a chain already.
@@ -485,14 +486,14 @@ impl Reserve {
     }
 }
 
-/// Apart from the pool, so that the caller may have that in registers.
+/// Apart from the pool and the packet, so that the caller may have those in registers.
 #[cold]
 #[inline(never)]
-fn refuse<H, P: DropPolicy>(
-    queue: &Queue, policy: &mut P, longest: u32, id: QueueId, handle: H, octets: u32,
-) -> Rejected<H> {
+fn refusal<P: DropPolicy>(
+    queue: &Queue, policy: &mut P, longest: u32, id: QueueId, octets: u32,
+) -> DropReason {
     if queue.share.quantum == 0 {
-        return Rejected { handle, reason: DropReason::UnknownQueue };
+        return DropReason::UnknownQueue;
     }
     let filled = u64::from(queue.octets) + u64::from(octets);
     let room = queue.packets < queue.limit_packets && filled <= u64::from(queue.limit_octets);
@@ -502,7 +503,7 @@ fn refuse<H, P: DropPolicy>(
         false => DropReason::QueueFull,
     };
     policy.refused(id.0, reason, octets);
-    Rejected { handle, reason }
+    reason
 }
 
 /// One queue more of a slice: the number of its reserve, or of none where there are no reserves.

@@ -251,7 +251,9 @@ where
         }
         let mut state = self.state;
         let mut view = view(&mut self.memory, self.classes.items_mut(), &mut self.policy, &mut state);
-        let (count, turns) = view.serve(now, places);
+        let (most, mut places) = (places.len(), places.iter_mut());
+        let each = |departure| places.next().map_or((), |place| *place = Some(departure));
+        let (count, turns) = view.serve(now, most, each);
         (self.state, self.turns) = (state, turns);
         count
     }
@@ -317,17 +319,15 @@ struct View<'a, H, P> {
 }
 
 impl<H, P: DropPolicy> View<'_, H, P> {
-    /// The next packets to leave; how many, and from how many queues.
+    /// Gives up to `most` packets that leave next to `each`; how many, and from how many queues.
     #[inline(always)]
-    fn serve(&mut self, now: Nanos, places: &mut [Option<Departure<H>>]) -> (usize, usize) {
+    fn serve(&mut self, now: Nanos, most: usize, mut each: impl FnMut(Departure<H>)) -> (usize, usize) {
         let (mut count, mut turns) = (0, 0);
-        while let Some(places) = places.get_mut(count..)
-            && !places.is_empty()
-        {
+        while count < most {
             let Some(at) = self.turns.turn(&mut self.lines) else { break };
             let Some(class) = self.classes.get_mut(at as usize) else { break };
             let Some(id) = class.turns.turn(&mut self.lines) else { break };
-            let served = self.fifos.serve(now, id, &mut class.share.deficit, places);
+            let served = self.fifos.serve(now, id, &mut class.share.deficit, most - count, &mut each);
             if let Some(queue) = self.fifos.queue(id) {
                 let first = queue.first();
                 class.turns.go_on(&mut self.lines, id, &mut queue.share, first);
@@ -472,9 +472,8 @@ where
 
     #[inline(always)]
     fn dequeue(&mut self, now: Nanos) -> Option<Departure<H>> {
-        let mut place = [None];
-        self.view().serve(now, &mut place);
-        let [departure] = place;
+        let mut departure = None;
+        self.view().serve(now, 1, |next| departure = Some(next));
         departure
     }
 

@@ -304,6 +304,25 @@ pub trait WdrrScheduler {
         count
     }
 
+    /// Gives up to `most` packets that leave next to `each`; how many. As so many calls of
+    /// [`dequeue`](Self::dequeue), without a place in memory for each packet.
+    #[inline(always)]
+    fn dequeue_each(
+        &mut self, now: Nanos, most: usize, mut each: impl FnMut(Departure<Self::Handle>),
+    ) -> usize
+    where
+        Self: Sized,
+    {
+        let mut count = 0;
+        while count < most
+            && let Some(departure) = self.dequeue(now)
+        {
+            each(departure);
+            count += 1;
+        }
+        count
+    }
+
     /// Packets waiting in `queue`.
     fn backlog(&self, queue: QueueId) -> u32;
 

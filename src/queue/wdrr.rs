@@ -270,7 +270,9 @@ where
             self.fetch(places.len().min(self.turns + 2));
         }
         let mut state = self.state;
-        let (served, turns) = view(&mut self.memory, &mut self.policy, &mut state).serve(now, places);
+        let (most, mut places) = (places.len(), places.iter_mut());
+        let each = |departure| places.next().map_or((), |place| *place = Some(departure));
+        let (served, turns) = view(&mut self.memory, &mut self.policy, &mut state).serve(now, most, each);
         (self.state, self.turns) = (state, turns);
         served
     }
@@ -317,15 +319,13 @@ where
 }
 
 impl<H, P: DropPolicy> View<'_, H, P> {
-    /// The next packets to leave; how many, and from how many queues.
+    /// Gives up to `most` packets that leave next to `each`; how many, and from how many queues.
     #[inline(always)]
-    fn serve(&mut self, now: Nanos, places: &mut [Option<Departure<H>>]) -> (usize, usize) {
+    fn serve(&mut self, now: Nanos, most: usize, mut each: impl FnMut(Departure<H>)) -> (usize, usize) {
         let (mut count, mut turns) = (0, 0);
-        while let Some(places) = places.get_mut(count..)
-            && !places.is_empty()
-        {
+        while count < most {
             let Some(id) = self.turns.turn(&mut self.lines) else { break };
-            let served = self.fifos.serve(now, id, &mut { u32::MAX }, places);
+            let served = self.fifos.serve(now, id, &mut { u32::MAX }, most - count, &mut each);
             if let Some(queue) = self.fifos.queue(id) {
                 let first = queue.first();
                 self.turns.go_on(&mut self.lines, id, &mut queue.share, first);
@@ -415,9 +415,8 @@ where
 
     #[inline(always)]
     fn dequeue(&mut self, now: Nanos) -> Option<Departure<H>> {
-        let mut place = [None];
-        self.view().serve(now, &mut place);
-        let [departure] = place;
+        let mut departure = None;
+        self.view().serve(now, 1, |next| departure = Some(next));
         departure
     }
 
@@ -435,6 +434,16 @@ where
             *place = None;
         }
         count
+    }
+
+    #[inline(always)]
+    fn dequeue_each(&mut self, now: Nanos, most: usize, each: impl FnMut(Departure<H>)) -> usize {
+        if self.queues() > NEAR {
+            self.fetch(most.min(self.turns + 2).min(AHEAD));
+        }
+        let (served, turns) = self.view().serve(now, most, each);
+        self.turns = turns;
+        served
     }
 
     fn backlog(&self, id: QueueId) -> u32 {
