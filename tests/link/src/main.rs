@@ -59,7 +59,8 @@ fn run() -> Result<(), u8> {
 
     let rate = Rate::bits_per_second(1_000_000_000).map_err(|_| 5)?;
     let scheduler = || -> Result<Scheduler, u8> {
-        let wdrr = Wdrr::new([Queue::NEW; 2], [const { Descriptor::NEW }; 8], [Line::NEW; LINES], QUANTUM).map_err(|_| 6)?;
+        let wdrr = Wdrr::new([Queue::NEW; 2], [const { Descriptor::NEW }; 8], [Line::NEW; LINES], QUANTUM)
+            .map_err(|_| 6)?;
         Ok(Paced::new(wdrr, rate, Scheduler::ETHERNET, Nanos::ZERO))
     };
     let mut queues = QueueManager::new([scheduler()?, scheduler()?].map(Scheduled::new), 1);
