@@ -367,7 +367,7 @@ impl Run<'_> {
             if let Some(tally) = self.tally.get_mut(slice) {
                 tally.dropped += 1;
             }
-            if exit == Exit::Drop(DropReason::QueueFull) {
+            if [DropReason::QueueFull, DropReason::NoBuffer].map(Exit::Drop).contains(&exit) {
                 let shadow = slice.checked_sub(1).and_then(|at| self.shadows.get(at));
                 if let Some(queue) = shadow.and_then(|shadow| shadow.queue(packet.bytes())) {
                     *self.queue_drops.entry((slice - 1, queue)).or_default() += 1;

@@ -584,12 +584,13 @@ fn account(stats: &impl StatsBlock, seen: Tally, left_octets: u64) {
 
 /// What must hold of a packet that left early.
 fn left_early(shape: &Shape, slice: SliceId, exit: Exit, octets: &[u8]) {
-    use DropReason::{Destination, NoHeadroom, QueueFull, TooLong};
-    let behind_format = [QueueFull, NoHeadroom, Destination, TooLong].map(Exit::Drop).contains(&exit);
+    use DropReason::{Destination, NoBuffer, NoHeadroom, QueueFull, TooLong};
+    let full = [QueueFull, NoBuffer].map(Exit::Drop).contains(&exit);
+    let behind_format = full || [NoHeadroom, Destination, TooLong].map(Exit::Drop).contains(&exit);
     if !behind_format {
         assert_eq!(octets, shape.octets, "{exit}: not as it came");
     }
-    assert!(!shape.sound || exit == Exit::Drop(QueueFull), "{exit}: there is nothing wrong with {shape:x?}");
+    assert!(!shape.sound || full, "{exit}: there is nothing wrong with {shape:x?}");
     if let Some((owner, _)) = shape.inner {
         // Substrate Decap names no slice.
         assert!(slice == owner || (slice == SliceId::SUBSTRATE && !shape.sound), "{exit}: {slice}");
