@@ -442,7 +442,7 @@ fn packets_of_4_gb_in_one_queue_are_refused_and_not_dropped() {
     let scratch = Scratch::new("much");
     let error = scratch.schedule("1 1 100\n", &"0 1 134217727\n".repeat(40), 1_000_000).unwrap_err();
     assert!(
-        error.contains("arrivals: line 33: a packet of 134217727 octets is refused: QueueFull"),
+        error.contains("arrivals: line 31: a packet of 134217727 octets is refused: QueueFull"),
         "{error}"
     );
 }

@@ -22,7 +22,7 @@
 //! table.insert(Rank::longest_prefix(32, 8), Filter::new(SliceId(1), value, mask), way_out)?;
 //! let egress = [Egress::forward(&Tunnel::new(LinkLayer::Ip, ours, peer), QueueId(0), 1472)?];
 //! const QUANTUM: Quantum = Quantum::of_longest(1500);
-//! let lines = [Line::NEW; queue::lines(1, QUANTUM)];
+//! let lines = [Line::NEW; fastpath::queue::lines(1, QUANTUM)];
 //! let mut queues = Wdrr::new([Queue::NEW; 1], [const { Descriptor::NEW }; 64], lines, QUANTUM)?;
 //! queues.configure(QueueId(0), QueueConfig::new(SliceId(1)))?;
 //!
