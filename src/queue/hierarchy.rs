@@ -35,7 +35,7 @@ use crate::queue::fifos::{Descriptor, Fifos, NONE, Pool, Queue, Reserve};
 use crate::queue::policy::{DropPolicy, TailDrop};
 use crate::queue::rounds::{Line, Lines, Ring, block_lines, ring_lines};
 use crate::queue::turns::{Share, Turns};
-use crate::queue::wdrr::{AHEAD, Memory, NEAR, Quantum, weighed};
+use crate::queue::wdrr::{AHEAD, Memory, NEAR, Quantum, in_pieces, weighed};
 use crate::queue::{Arrival, ConfigError, Departure, QueueConfig, QueueStats, Rejected, WdrrScheduler};
 use crate::store::Store;
 use crate::time::Nanos;
@@ -479,18 +479,7 @@ where
 
     #[inline(always)]
     fn dequeue_batch(&mut self, now: Nanos, departures: &mut [Option<Departure<H>>]) -> usize {
-        let mut count = 0;
-        for places in departures.chunks_mut(AHEAD) {
-            let served = self.serve(now, places);
-            count += served;
-            if served < places.len() {
-                break;
-            }
-        }
-        if let Some(place) = departures.get_mut(count) {
-            *place = None;
-        }
-        count
+        in_pieces(departures, |places| self.serve(now, places))
     }
 
     fn backlog(&self, id: QueueId) -> u32 {

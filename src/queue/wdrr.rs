@@ -382,6 +382,25 @@ pub(super) const NEAR: usize = 2048;
 /// Packets that are fetched ahead.
 pub(super) const AHEAD: usize = 32;
 
+/// Fills places with departures, [`AHEAD`] at a time, until there are no more; how many.
+#[inline(always)]
+pub(super) fn in_pieces<H>(
+    departures: &mut [Option<Departure<H>>], mut serve: impl FnMut(&mut [Option<Departure<H>>]) -> usize,
+) -> usize {
+    let mut count = 0;
+    for places in departures.chunks_mut(AHEAD) {
+        let served = serve(places);
+        count += served;
+        if served < places.len() {
+            break;
+        }
+    }
+    if let Some(place) = departures.get_mut(count) {
+        *place = None;
+    }
+    count
+}
+
 impl<H, Q, D, L, A, P> WdrrScheduler for Wdrr<Q, D, L, A, P>
 where
     Q: Store<Item = Queue>,
@@ -422,18 +441,7 @@ where
 
     #[inline(always)]
     fn dequeue_batch(&mut self, now: Nanos, departures: &mut [Option<Departure<H>>]) -> usize {
-        let mut count = 0;
-        for places in departures.chunks_mut(AHEAD) {
-            let served = self.serve(now, places);
-            count += served;
-            if served < places.len() {
-                break;
-            }
-        }
-        if let Some(place) = departures.get_mut(count) {
-            *place = None;
-        }
-        count
+        in_pieces(departures, |places| self.serve(now, places))
     }
 
     #[inline(always)]
