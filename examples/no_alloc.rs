@@ -3,7 +3,7 @@
 use core::net::SocketAddrV4;
 use core::sync::atomic::AtomicU32;
 
-use fastpath::io::Ring;
+use fastpath::io::{NoBuffers, Ring};
 use fastpath::lookup::Row;
 use fastpath::prelude::*;
 use fastpath::sram::Region;
@@ -63,7 +63,7 @@ fn main() {
         rx.push(Slot::new(packet, RxMeta::IP)).expect("there is room");
     }
     let mut vector = [const { Slot::EMPTY }; 32];
-    println!("received {}", rx.receive(&mut vector));
+    println!("received {}", rx.receive(&mut vector, &mut NoBuffers));
 
     // The blocks, then Tx.
     let now = Nanos::ZERO;

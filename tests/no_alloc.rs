@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::net::SocketAddrV4;
 
-use fastpath::io::Ring;
+use fastpath::io::{NoBuffers, Ring};
 use fastpath::prelude::*;
 use fastpath::sram::Region;
 
@@ -183,7 +183,7 @@ fn nothing_is_allocated_from_rx_to_tx() {
                     assert!(rx.push(Slot::from(packet.clone())).is_ok());
                 }
             }
-            rx.receive(&mut vector);
+            rx.receive(&mut vector, &mut NoBuffers);
             if round % 2 == 0 {
                 left += fast_path.process(now, &mut vector, &mut queues, &mut KeepInSlot);
             } else {
@@ -200,7 +200,7 @@ fn nothing_is_allocated_from_rx_to_tx() {
                 None => Err(departure.handle),
             };
             sent += drain(now, &mut queues, &mut fast_path.stats, 8, send, drop).sent;
-            out += tx.send(&mut batch);
+            out += tx.send(&mut batch, &mut NoBuffers);
             while tx.pop().is_some() {}
         }
     });

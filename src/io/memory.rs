@@ -1,21 +1,21 @@
 //! Packets from memory to memory: for tests, simulations and benchmarks.
 
-use crate::io::{Rx, Tx};
+use crate::io::{Buffers, Rx, Tx};
 use crate::slot::Slot;
 use crate::store::Store;
 
 /// A first-in, first-out ring of packets, which is sent into and received from.
 ///
 /// ```
-/// use fastpath::io::{Ring, Rx, Tx};
+/// use fastpath::io::{NoBuffers, Ring, Rx, Tx};
 /// use fastpath::packet::Packet;
 /// use fastpath::slot::Slot;
 ///
 /// let mut ring = Ring::new([const { Slot::EMPTY }; 4]);
 /// let mut vector = [Packet::new([1u8; 64], 0, 64).unwrap().into(), Slot::EMPTY];
-/// assert_eq!(ring.send(&mut vector), 1);
+/// assert_eq!(ring.send(&mut vector, &mut NoBuffers), 1);
 /// assert!(vector[0].packet.is_none());
-/// assert_eq!(ring.receive(&mut vector), 1);
+/// assert_eq!(ring.receive(&mut vector, &mut NoBuffers), 1);
 /// assert_eq!(vector[0].packet.as_ref().unwrap().octets(), 64);
 /// ```
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ impl<B, S: Store<Item = Slot<B>>> Ring<S> {
 }
 
 impl<B, S: Store<Item = Slot<B>>> Rx<B> for Ring<S> {
-    fn receive(&mut self, vector: &mut [Slot<B>]) -> usize {
+    fn receive(&mut self, vector: &mut [Slot<B>], _: &mut dyn Buffers<B>) -> usize {
         let mut received = 0;
         for free in vector.iter_mut().filter(|slot| slot.packet.is_none()) {
             let Some(slot) = self.pop() else { break };
@@ -84,7 +84,7 @@ impl<B, S: Store<Item = Slot<B>>> Rx<B> for Ring<S> {
 }
 
 impl<B, S: Store<Item = Slot<B>>> Tx<B> for Ring<S> {
-    fn send(&mut self, vector: &mut [Slot<B>]) -> usize {
+    fn send(&mut self, vector: &mut [Slot<B>], _: &mut dyn Buffers<B>) -> usize {
         let mut sent = 0;
         for slot in vector.iter_mut().filter(|slot| slot.packet.is_some()) {
             if let Err(back) = self.push(core::mem::take(slot)) {
@@ -100,6 +100,7 @@ impl<B, S: Store<Item = Slot<B>>> Tx<B> for Ring<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::NoBuffers;
     use crate::packet::Packet;
 
     #[test]
@@ -108,10 +109,10 @@ mod tests {
         let mut ring = Ring::new([const { Slot::EMPTY }; 3]);
         for round in 0..10 {
             let mut vector = [packet(round), Slot::EMPTY, packet(round + 1), packet(round + 2), packet(9)];
-            assert_eq!(ring.send(&mut vector), 3);
+            assert_eq!(ring.send(&mut vector, &mut NoBuffers), 3);
             assert_eq!(vector[4].packet.as_ref().unwrap().bytes(), [9], "there was no room");
             assert_eq!((ring.len(), ring.is_empty()), (3, false));
-            assert_eq!(ring.receive(&mut vector), 3, "the slot in use stays");
+            assert_eq!(ring.receive(&mut vector, &mut NoBuffers), 3, "the slot in use stays");
             let got = [0, 1, 2].map(|at: usize| vector[at].packet.take().unwrap().bytes()[0]);
             assert_eq!(got, [round, round + 1, round + 2]);
         }

@@ -13,7 +13,7 @@ compile_error!("the entry point and the system call are those of Linux on x86-64
 use core::net::SocketAddrV4;
 use core::sync::atomic::AtomicU32;
 
-use fastpath::io::Ring;
+use fastpath::io::{NoBuffers, Ring};
 use fastpath::lookup::Row;
 use fastpath::prelude::*;
 use fastpath::sram::Region;
@@ -94,7 +94,7 @@ fn run() -> Result<(), u8> {
         rx.push(Slot::new(packet, RxMeta::IP)).map_err(|_| 15)?;
     }
     let mut vector = [const { Slot::EMPTY }; 8];
-    let received = rx.receive(&mut vector);
+    let received = rx.receive(&mut vector, &mut NoBuffers);
     let left = fast_path.process(Nanos::ZERO, &mut vector, &mut queues, &mut NoSlowPath);
 
     // Tx.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use etherparse::{
     EtherType, Ethernet2Header, IpNumber, Ipv4Header, SingleVlanHeader, UdpHeader, VlanId, VlanPcp,
 };
-use fastpath::io::Ring;
+use fastpath::io::{NoBuffers, Ring};
 use fastpath::lookup::Row;
 use fastpath::prelude::*;
 
@@ -228,7 +228,7 @@ impl Node {
     fn process(&mut self, now: Nanos) {
         while !self.rx.is_empty() {
             let mut vector = [const { Slot::EMPTY }; 32];
-            let received = self.rx.receive(&mut vector);
+            let received = self.rx.receive(&mut vector, &mut NoBuffers);
             self.most = self.most.max(received);
             let left = self.path.process(now, &mut vector, &mut self.queues, &mut KeepInSlot);
             assert_eq!(left, vector.iter().filter(|slot| slot.packet.is_some()).count());
