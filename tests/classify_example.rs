@@ -6,40 +6,16 @@
 mod classify;
 #[path = "support/oracle.rs"]
 mod oracle;
+#[path = "support/scratch.rs"]
+mod scratch;
 
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
 
+use scratch::Scratch;
 use serde_json::Value;
-
-/// A directory of its own for each test, removed at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(test: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("fastpath-classify-{}-{test}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        Self(dir)
-    }
-
-    fn write(&self, name: &str, octets: impl AsRef<[u8]>) -> String {
-        fs::write(self.0.join(name), octets).unwrap();
-        self.path(name)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Runs the program: what it prints, or what it says is wrong.
 fn run(arguments: &[&str]) -> Result<String, String> {
@@ -180,7 +156,7 @@ fn gzip(text: &str) -> Vec<u8> {
 
 #[test]
 fn every_slice_answers_by_its_own_rules_whatever_its_file_is_packed_in() {
-    let (scratch, mut draw) = (Scratch::new("slices"), Draw(1));
+    let (scratch, mut draw) = (Scratch::new("classify", "slices"), Draw(1));
     let texts = [40, 200, 3, 0].map(|count| rule_file(count, &mut draw));
     let files = [
         scratch.write("plain.rules", &texts[0]),
@@ -205,7 +181,7 @@ fn every_slice_answers_by_its_own_rules_whatever_its_file_is_packed_in() {
 
 #[test]
 fn ports_count_whatever_the_protocol() {
-    let scratch = Scratch::new("ports");
+    let scratch = Scratch::new("classify", "ports");
     let text =
         "@0.0.0.0/0 0.0.0.0/0 0 : 65535 8 : 8 0x01/0xff\n@0.0.0.0/0 0.0.0.0/0 7 : 9 0 : 65535 0x00/0x00\n";
     let rules = scratch.write("rules", text);
@@ -215,7 +191,7 @@ fn ports_count_whatever_the_protocol() {
 
 #[test]
 fn rule_sets_of_others_are_answered_as_a_scan_does() {
-    let (scratch, mut draw) = (Scratch::new("sets"), Draw(2));
+    let (scratch, mut draw) = (Scratch::new("classify", "sets"), Draw(2));
     let names = ["acl1", "acl2", "acl3", "acl5", "fw1", "fw2", "fw4", "fw5", "ipc1", "ipc2"];
     let (mut files, mut rules) = (Vec::new(), Vec::new());
     for name in names {
@@ -278,7 +254,7 @@ fn address_of(prefix: &Prefix, draw: &mut Draw) -> IpAddr {
 
 #[test]
 fn routing_tables_of_both_versions_answer_with_the_line_of_the_longest_prefix() {
-    let (scratch, mut draw) = (Scratch::new("routes"), Draw(3));
+    let (scratch, mut draw) = (Scratch::new("classify", "routes"), Draw(3));
     let mut text = "# a table\n\n".to_owned();
     for number in 0..400 {
         // Few addresses, so that prefixes are nested and some stand there twice.
@@ -322,7 +298,7 @@ fn routing_tables_of_both_versions_answer_with_the_line_of_the_longest_prefix() 
 
 #[test]
 fn the_table_of_the_internet_is_answered_as_a_scan_does() {
-    let (scratch, mut draw) = (Scratch::new("internet"), Draw(4));
+    let (scratch, mut draw) = (Scratch::new("classify", "internet"), Draw(4));
     let Some(file) = oracle::data("fib/internet-prefixes.txt.gz") else { return };
     let mut text = String::new();
     flate2::read::GzDecoder::new(fs::File::open(&file).unwrap()).read_to_string(&mut text).unwrap();
@@ -339,7 +315,7 @@ fn the_table_of_the_internet_is_answered_as_a_scan_does() {
 
 #[test]
 fn a_file_that_is_wrong_is_refused_with_file_and_line() {
-    let scratch = Scratch::new("refused");
+    let scratch = Scratch::new("classify", "refused");
     let rule = "@0.0.0.0/0 10.0.0.0/8 0 : 65535 80 : 80 0x06/0xff\n";
     let rules = scratch.write("rules", rule);
     let routes = scratch.write("routes", "10.0.0.0/8 1\n");
@@ -393,7 +369,7 @@ fn a_file_that_is_wrong_is_refused_with_file_and_line() {
         let error = classify(&[&file], &key, &[]).unwrap_err();
         assert!(error.starts_with(&format!("{file}: line ")) && error.contains("cannot be read"), "{error}");
     }
-    let missing = scratch.path("missing");
+    let missing = scratch.argument("missing");
     for (rules, trace) in [(&*missing, &*key), (&*rules, &*missing)] {
         let error = classify(&[rules], trace, &[]).unwrap_err();
         assert!(error.starts_with(&format!("{missing}: ")), "{error}");
@@ -403,13 +379,13 @@ fn a_file_that_is_wrong_is_refused_with_file_and_line() {
 
 #[test]
 fn the_benchmark_is_one_object_with_its_figures() {
-    let (scratch, mut draw) = (Scratch::new("bench"), Draw(5));
+    let (scratch, mut draw) = (Scratch::new("classify", "bench"), Draw(5));
     let text = rule_file(100, &mut draw);
     let rules = [text.lines().map(ranges).collect::<Vec<_>>()];
     let (file, keys) = (scratch.write("rules", &text), keys(&rules, 2000, &mut draw));
     let routes = scratch.write("routes", "2001:db8::/32\n2001:db8:1::/48\n10.0.0.0/8\n");
     let trace = scratch.write("trace", format!("{}2001:db8:1::1\n10.0.0.1\n", trace_of(&keys)));
-    let json = scratch.path("figures.json");
+    let json = scratch.argument("figures.json");
     let out = classify(&[&file, &routes], &trace, &["--bench", "--json", &json]).unwrap();
     assert_eq!(out.lines().count(), 1, "{out}");
     let figures: Value = serde_json::from_str(&out).unwrap();
@@ -435,7 +411,7 @@ fn the_benchmark_is_one_object_with_its_figures() {
 
 #[test]
 fn an_explanation_says_of_each_rule_why() {
-    let scratch = Scratch::new("explain");
+    let scratch = Scratch::new("classify", "explain");
     let rules = scratch.write(
         "rules",
         "@0.0.0.0/0 10.0.0.0/8 0 : 65535 80 : 90 0x06/0xff\n\
@@ -443,7 +419,7 @@ fn an_explanation_says_of_each_rule_why() {
          @0.0.0.0/0 0.0.0.0/0 0 : 65535 0 : 65535 0x00/0x00\n",
     );
     let trace = scratch.write("trace", "0 1.2.3.4 10.0.0.1 5 85 6\n0 1.2.3.4 10.0.0.1 5 85 17\n");
-    let json = scratch.path("explained.json");
+    let json = scratch.argument("explained.json");
     let out = classify(&[&rules], &trace, &["--explain", "--json", &json]).unwrap();
     for line in [
         "  0 wins: the first that matches: 0.0.0.0/0 > 10.0.0.0/8, ports any > 80-90, protocol 6",
@@ -478,8 +454,8 @@ fn an_explanation_says_of_each_rule_why() {
 
 #[test]
 fn without_arguments_it_explains_what_comes_with_it() {
-    let scratch = Scratch::new("embedded");
-    let json = scratch.path("report.json");
+    let scratch = Scratch::new("classify", "embedded");
+    let json = scratch.argument("report.json");
     let out = run(&["--json", &json]).unwrap();
     assert!(out.contains("slice 0: rule 5 never wins"), "{out}");
     let report: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();

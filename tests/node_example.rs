@@ -6,6 +6,8 @@
 mod node;
 #[path = "support/oracle.rs"]
 mod oracle;
+#[path = "support/scratch.rs"]
+mod scratch;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,32 +20,11 @@ use etherparse::{NetSlice, SlicedPacket};
 use fastpath::io::pcap::{Reader, Writer};
 use fastpath::slot::Layer;
 use fastpath::time::Nanos;
+use scratch::Scratch;
 use serde_json::Value;
 
-/// A directory of its own for each test, removed at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(test: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("fastpath-node-{}-{test}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        Self(dir)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        fs::write(self.path(name), text).unwrap();
-        self.path(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
 }
 
 /// Runs the program: its exit status and output, or what it says is wrong.
@@ -56,10 +37,6 @@ fn run(arguments: &[&str]) -> Result<(u8, String), String> {
 
 fn json(file: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 /// The figures of one slice.
@@ -75,7 +52,7 @@ fn exit(report: &Value, slice: &str, exit: &str) -> u64 {
 
 #[test]
 fn the_embedded_traffic_is_accounted_for_and_leaves_as_it_should() {
-    let scratch = Scratch::new("embedded");
+    let scratch = Scratch::new("node", "embedded");
     let file = scratch.path("figures.json");
     let (status, out) = run(&["--packets", "200000", "--json", text(&file)]).unwrap();
     assert_eq!(status, 0, "{out}");
@@ -108,7 +85,7 @@ fn the_embedded_traffic_is_accounted_for_and_leaves_as_it_should() {
 
 #[test]
 fn the_embedded_traffic_replayed_from_captures_gives_the_same_figures() {
-    let scratch = Scratch::new("replayed");
+    let scratch = Scratch::new("node", "replayed");
     let (live, again) = (scratch.path("live.json"), scratch.path("again.json"));
     let (live_out, again_out) = (scratch.path("live"), scratch.path("again"));
     run(&["--packets", "30000", "--seed", "7", "--json", text(&live), "--out", text(&live_out)]).unwrap();
@@ -251,12 +228,12 @@ fn expected(capture: &Path, mtu: u16) -> BTreeMap<&'static str, u64> {
 
 #[test]
 fn two_routers_forward_what_real_hosts_sent() {
-    let scratch = Scratch::new("hosts");
+    let scratch = Scratch::new("node", "hosts");
     let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures/hosts.pcap");
     let (config, out) = (scratch.write("node.toml", TWO_ROUTERS), scratch.path("out"));
     let file = scratch.path("figures.json");
     let inputs = ["wide-one", "narrow-one"].map(|link| format!("{link}={}", capture.display()));
-    let arguments = ["--config", text(&config), "--inner", "--out", text(&out), "--json", text(&file)];
+    let arguments = ["--config", &config, "--inner", "--out", text(&out), "--json", text(&file)];
     let inputs = ["--in", &inputs[0], "--in", &inputs[1], "--trace", "3"];
     let (status, said) = run(&[&arguments[..], &inputs].concat()).unwrap();
     assert_eq!(status, 0, "{said}");
@@ -305,7 +282,7 @@ fn packets_of_another_project_are_accounted_for() {
         skip(test, "../shared/data/packets is not there");
         return;
     };
-    let scratch = Scratch::new("packets");
+    let scratch = Scratch::new("node", "packets");
     let config = scratch.write("node.toml", TWO_ROUTERS);
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -336,7 +313,7 @@ fn packets_of_another_project_are_accounted_for() {
     let all = captures.len();
     for capture in captures {
         let input = format!("wide-one={}", capture.display());
-        let arguments = ["--config", text(&config), "--in", &input, "--inner", "--out", text(&out)];
+        let arguments = ["--config", &config, "--in", &input, "--inner", "--out", text(&out)];
         let (status, said) = match run(&[&arguments[..], &["--json", text(&figures)]].concat()) {
             // A capture of something else than Ethernet or IP.
             Err(error) => {
@@ -475,14 +452,13 @@ const BAD: &[(&str, &str, &str, &str)] = &[
 
 #[test]
 fn bad_configurations_are_refused_with_line_and_key() {
-    let scratch = Scratch::new("bad");
+    let scratch = Scratch::new("node", "bad");
     for (good, bad, key, allowed) in BAD {
         assert_eq!(node::config::EMBEDDED.matches(good).count().min(1), 1, "{good:?} is not there");
         let changed = node::config::EMBEDDED.replacen(good, bad, 1);
         let config = scratch.write("node.toml", &changed);
-        let error = run(&["--config", text(&config)]).unwrap_err();
-        let (place, message) =
-            error.strip_prefix(&format!("{}:", config.display())).unwrap().split_once(": ").unwrap();
+        let error = run(&["--config", &config]).unwrap_err();
+        let (place, message) = error.strip_prefix(&format!("{}:", config)).unwrap().split_once(": ").unwrap();
         let line: usize = place.split_once(':').unwrap().0.parse().unwrap();
         let name = key.trim_matches(['`', ' ', ':']);
         let blamed = changed.lines().nth(line - 1).unwrap();
@@ -493,13 +469,13 @@ fn bad_configurations_are_refused_with_line_and_key() {
 
 #[test]
 fn wrong_arguments_and_files_are_named() {
-    let scratch = Scratch::new("arguments");
+    let scratch = Scratch::new("node", "arguments");
     let error = run(&["--in", "nowhere=x.pcap"]).unwrap_err();
     assert!(error.contains("no such link; allowed is `red-north`"), "{error}");
     let error = run(&["--in", "red-north=missing.pcap"]).unwrap_err();
     assert!(error.starts_with("missing.pcap: "), "{error}");
     let foreign = scratch.write("foreign.pcap", "#!/bin/sh\n");
-    let error = run(&["--in", &format!("red-north={}", foreign.display())]).unwrap_err();
+    let error = run(&["--in", &format!("red-north={}", foreign)]).unwrap_err();
     assert!(error.contains("this is no capture: the file begins with [23, 21, 2f, 62]"), "{error}");
     assert_eq!(run(&["--unknown"]), Ok((2, String::new())));
 
@@ -507,8 +483,8 @@ fn wrong_arguments_and_files_are_named() {
     let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures/hosts.pcap");
     let input = scratch.path("red-north.pcap");
     fs::copy(&capture, &input).unwrap();
-    let error =
-        run(&["--in", &format!("red-south={}", input.display()), "--out", text(&scratch.0)]).unwrap_err();
+    let error = run(&["--in", &format!("red-south={}", input.display()), "--out", text(&scratch.path("."))])
+        .unwrap_err();
     assert!(error.ends_with("red-north.pcap is read and would be overwritten"), "{error}");
     assert_eq!(fs::read(&input).unwrap(), fs::read(&capture).unwrap());
 
@@ -527,9 +503,9 @@ fn wrong_arguments_and_files_are_named() {
 fn the_documented_example_is_the_embedded_one_and_sound() {
     let documented = include_str!("../docs/node_config.md");
     assert!(documented.contains(&format!("```toml\n{}```\n", node::config::EMBEDDED)));
-    let scratch = Scratch::new("documented");
+    let scratch = Scratch::new("node", "documented");
     let config = scratch.write("node.toml", node::config::EMBEDDED);
-    let (status, out) = run(&["--config", text(&config)]).unwrap();
+    let (status, out) = run(&["--config", &config]).unwrap();
     assert!(status == 0 && out.contains("is sound: 3 slices, 5 links"), "{out}");
 }
 
@@ -591,11 +567,11 @@ fn the_oracle_sees_what_is_wrong_inside_and_outside() {
     if !tshark_is_there("the_oracle_sees_what_is_wrong_inside_and_outside") {
         return;
     }
-    let scratch = Scratch::new("oracle");
+    let scratch = Scratch::new("node", "oracle");
     let (config, out) = (scratch.write("node.toml", TWO_ROUTERS), scratch.path("out"));
     let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures/hosts.pcap");
     let input = format!("wide-one={}", capture.display());
-    run(&["--config", text(&config), "--in", &input, "--inner", "--out", text(&out)]).unwrap();
+    run(&["--config", &config, "--in", &input, "--inner", "--out", text(&out)]).unwrap();
     let file = out.join("wide-two.pcap");
     let sound = fs::read(&file).unwrap();
     assert_eq!(unsound(&file, 4002, "ip"), "");

@@ -4,45 +4,21 @@
 #[allow(dead_code)]
 #[path = "../examples/schedule/main.rs"]
 mod schedule;
+#[path = "support/scratch.rs"]
+mod scratch;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
 
 use proptest::prelude::*;
+use scratch::Scratch;
 use serde_json::{Value, json};
 
-/// A directory of its own for each test, removed at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(test: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("fastpath-schedule-{}-{test}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        Self(dir)
-    }
-
-    fn write(&self, name: &str, octets: impl AsRef<[u8]>) -> String {
-        fs::write(self.0.join(name), octets).unwrap();
-        self.path(name)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-
-    /// Runs the program over two files of these texts.
-    fn schedule(&self, queues: &str, arrivals: &str, rate: u64) -> Result<(String, String), String> {
-        let (queues, arrivals) = (self.write("queues", queues), self.write("arrivals", arrivals));
-        run(&["--queues", &queues, "--arrivals", &arrivals, "--rate", &rate.to_string()])
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// Runs the program over two files of these texts.
+fn schedule(scratch: &Scratch, queues: &str, arrivals: &str, rate: u64) -> Result<(String, String), String> {
+    let (queues, arrivals) = (scratch.write("queues", queues), scratch.write("arrivals", arrivals));
+    run(&["--queues", &queues, "--arrivals", &arrivals, "--rate", &rate.to_string()])
 }
 
 /// Runs the program: what it prints on its two outputs, or what it says is wrong.
@@ -276,8 +252,8 @@ proptest! {
         // Two weights that have nothing in common: each then earns as many octets as it says.
         queues.push((1, 1511, 3));
         queues.push((2, 1523, 3));
-        let (scratch, (text, arrivals)) = (Scratch::new("model"), text_of(&queues, &packets));
-        let (out, err) = scratch.schedule(&text, &arrivals, rate).unwrap();
+        let (scratch, (text, arrivals)) = (Scratch::new("schedule", "model"), text_of(&queues, &packets));
+        let (out, err) = schedule(&scratch, &text, &arrivals, rate).unwrap();
         let (departures, drops) = parse(&queues, &packets, &out, &err);
         let quanta = quanta(&queues, &packets);
         assert!(quanta.iter().zip(&queues).all(|(quantum, queue)| *quantum == u64::from(queue.1)));
@@ -293,8 +269,8 @@ proptest! {
             prop_oneof![1u32..=1500, 1u32..=65_535, Just(64), Just(65_535)],
         ),
     ) {
-        let (scratch, (text, arrivals)) = (Scratch::new("shares"), text_of(&queues, &packets));
-        let (out, err) = scratch.schedule(&text, &arrivals, rate).unwrap();
+        let (scratch, (text, arrivals)) = (Scratch::new("schedule", "shares"), text_of(&queues, &packets));
+        let (out, err) = schedule(&scratch, &text, &arrivals, rate).unwrap();
         let (departures, drops) = parse(&queues, &packets, &out, &err);
         holds(&queues, &quanta(&queues, &packets), &packets, rate, &departures, &drops);
     }
@@ -313,8 +289,8 @@ fn octets_are_in_proportion_to_weights_from_1_to_65536() {
         let octets = |at: usize| octets[at * 7 % 13 % 2];
         let packets: Vec<Packet> =
             (0..6000 * queues.len()).map(|at| (0, at % queues.len(), octets(at))).collect();
-        let (scratch, (text, arrivals)) = (Scratch::new("weights"), text_of(&queues, &packets));
-        let (out, err) = scratch.schedule(&text, &arrivals, 1_000_000_007).unwrap();
+        let (scratch, (text, arrivals)) = (Scratch::new("schedule", "weights"), text_of(&queues, &packets));
+        let (out, err) = schedule(&scratch, &text, &arrivals, 1_000_000_007).unwrap();
         let (departures, drops) = parse(&queues, &packets, &out, &err);
         let quanta = quanta(&queues, &packets);
         holds(&queues, &quanta, &packets, 1_000_000_007, &departures, &drops);
@@ -334,12 +310,12 @@ fn octets_are_in_proportion_to_weights_from_1_to_65536() {
 
 #[test]
 fn departures_by_hand() {
-    let scratch = Scratch::new("hand");
+    let scratch = Scratch::new("schedule", "hand");
     // 1 Gb/s: 8 ns an octet. The packet at 800 is there for the departure at 800; queue 7 holds
     // one packet, and the one being sent is not in it.
-    let (out, err) = scratch
-        .schedule("7 1 1\n3 2 9\n", "0 7 100\n800 7 100\n800 3 50\n801 7 100\n", 1_000_000_000)
-        .unwrap();
+    let (out, err) =
+        schedule(&scratch, "7 1 1\n3 2 9\n", "0 7 100\n800 7 100\n800 3 50\n801 7 100\n", 1_000_000_000)
+            .unwrap();
     assert_eq!(out, "0 7 100 0\n800 3 50 2\n1200 7 100 1\n");
     assert!(err.starts_with("drop 801 7 100 3\n"), "{err}");
     let totals = err.lines().find(|line| line.starts_with("|     7 |")).unwrap();
@@ -347,34 +323,34 @@ fn departures_by_hand() {
     assert_eq!(words[2..9], ["1", "3", "2", "200", "80.0%", "1", "100"], "{err}");
 
     // 3 bit/s: a packet of one octet takes 2,666,666,666 2/3 ns, and thirds add up.
-    let (out, _) = scratch.schedule("1 1 9\n", "0 1 1\n0 1 1\n0 1 1\n0 1 1\n", 3).unwrap();
+    let (out, _) = schedule(&scratch, "1 1 9\n", "0 1 1\n0 1 1\n0 1 1\n0 1 1\n", 3).unwrap();
     let times: Vec<&str> = out.lines().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(times, ["0", "2666666666", "5333333333", "8000000000"]);
     // A link that was idle carries nothing on.
-    let (out, _) = scratch.schedule("1 1 9\n", "5 1 1\n2666666672 1 1\n2666666672 1 1\n", 3).unwrap();
+    let (out, _) = schedule(&scratch, "1 1 9\n", "5 1 1\n2666666672 1 1\n2666666672 1 1\n", 3).unwrap();
     assert_eq!(out, "5 1 1 0\n2666666672 1 1 1\n5333333338 1 1 2\n");
     // One that is free at 2,666,666,671 2/3 is not idle until then.
-    let (out, _) = scratch.schedule("1 1 9\n", "5 1 1\n2666666671 1 1\n2666666671 1 1\n", 3).unwrap();
+    let (out, _) = schedule(&scratch, "1 1 9\n", "5 1 1\n2666666671 1 1\n2666666671 1 1\n", 3).unwrap();
     assert_eq!(out, "5 1 1 0\n2666666671 1 1 1\n5333333338 1 1 2\n");
 }
 
 #[test]
 fn blanks_comments_and_line_ends_of_both_kinds_are_read() {
-    let scratch = Scratch::new("lines");
+    let scratch = Scratch::new("schedule", "lines");
     let queues = "# queues\r\n\r\n 1\t2 3 # one\r\n4 5 6";
     let arrivals = "# packets\n\n0 1 100\r\n  \n0 4 100#x\n\n";
-    let (out, _) = scratch.schedule(queues, arrivals, 8_000_000_000).unwrap();
+    let (out, _) = schedule(&scratch, queues, arrivals, 8_000_000_000).unwrap();
     assert_eq!(out, "0 4 100 4\n100 1 100 2\n", "the index is the line, from 0");
     // No packets are no error.
     for nothing in ["", "\r\n", "# none"] {
-        let (out, err) = scratch.schedule(queues, nothing, 1).unwrap();
+        let (out, err) = schedule(&scratch, queues, nothing, 1).unwrap();
         assert_eq!((out.as_str(), err.lines().count()), ("", 4), "{err}");
     }
 }
 
 #[test]
 fn what_is_wrong_is_refused_with_file_and_line() {
-    let scratch = Scratch::new("refused");
+    let scratch = Scratch::new("schedule", "refused");
     let (queues, arrivals) = ("1 2 3\n", "0 1 100\n");
     for (text, message) in [
         ("", ": there is no queue in it; a line is `queue weight limit_packets`"),
@@ -390,8 +366,8 @@ fn what_is_wrong_is_refused_with_file_and_line() {
         ("1 2 3 4", ": line 1: there are 4 words"),
         ("1 2 3\n# again\r\n1 2 3\n", ": line 3: queue 1 stands in line 1 already"),
     ] {
-        let error = scratch.schedule(text, arrivals, 1000).unwrap_err();
-        let file = scratch.path("queues");
+        let error = schedule(&scratch, text, arrivals, 1000).unwrap_err();
+        let file = scratch.argument("queues");
         assert!(error.starts_with(&file) && error[file.len()..].starts_with(message), "{text}: {error}");
     }
     for (text, message) in [
@@ -412,8 +388,8 @@ fn what_is_wrong_is_refused_with_file_and_line() {
             ": line 1: at 1000 bit/s the packet is sent after 2^64 ns",
         ),
     ] {
-        let error = scratch.schedule(queues, text, 1000).unwrap_err();
-        let file = scratch.path("arrivals");
+        let error = schedule(&scratch, queues, text, 1000).unwrap_err();
+        let file = scratch.argument("arrivals");
         assert!(error.starts_with(&file) && error[file.len()..].starts_with(message), "{text}: {error}");
     }
     let (good, packets) = (scratch.write("queues", queues), scratch.write("arrivals", arrivals));
@@ -425,7 +401,7 @@ fn what_is_wrong_is_refused_with_file_and_line() {
         schedule(&octets, &packets, "1").unwrap_err(),
         format!("{octets}: line 2: the line is not UTF-8 text")
     );
-    let missing = scratch.path("missing");
+    let missing = scratch.argument("missing");
     for (queues, arrivals) in [(&missing, &packets), (&good, &missing)] {
         let error = schedule(queues, arrivals, "1").unwrap_err();
         assert!(error.starts_with(&format!("{missing}: ")), "{error}");
@@ -439,8 +415,8 @@ fn what_is_wrong_is_refused_with_file_and_line() {
 
 #[test]
 fn packets_of_4_gb_in_one_queue_are_refused_and_not_dropped() {
-    let scratch = Scratch::new("much");
-    let error = scratch.schedule("1 1 100\n", &"0 1 134217727\n".repeat(40), 1_000_000).unwrap_err();
+    let scratch = Scratch::new("schedule", "much");
+    let error = schedule(&scratch, "1 1 100\n", &"0 1 134217727\n".repeat(40), 1_000_000).unwrap_err();
     assert!(
         error.contains("arrivals: line 31: a packet of 134217727 octets is refused: QueueFull"),
         "{error}"
@@ -449,10 +425,10 @@ fn packets_of_4_gb_in_one_queue_are_refused_and_not_dropped() {
 
 #[test]
 fn the_figures_for_machines_are_those_that_are_printed() {
-    let scratch = Scratch::new("json");
-    let (queues, arrivals) = (scratch.write("queues", "7 4 1\n3 2 9\n"), scratch.path("arrivals"));
+    let scratch = Scratch::new("schedule", "json");
+    let (queues, arrivals) = (scratch.write("queues", "7 4 1\n3 2 9\n"), scratch.argument("arrivals"));
     fs::write(&arrivals, "0 7 100\n0 7 100\n0 3 50\n").unwrap();
-    let json = scratch.path("figures.json");
+    let json = scratch.argument("figures.json");
     run(&["--queues", &queues, "--arrivals", &arrivals, "--rate", "8000", "--json", &json]).unwrap();
     let written: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
     let expected = json!({
@@ -483,8 +459,8 @@ fn the_figures_for_machines_are_those_that_are_printed() {
 
 #[test]
 fn without_arguments_it_shows_what_comes_with_it() {
-    let (scratch, mut sent) = (Scratch::new("embedded"), [0u64; 4]);
-    let json = scratch.path("report.json");
+    let (scratch, mut sent) = (Scratch::new("schedule", "embedded"), [0u64; 4]);
+    let json = scratch.argument("report.json");
     let (out, err) = run(&["--json", &json]).unwrap();
     assert!(out.contains("queue   9, weight  1  ...........1") && err.is_empty(), "{out}");
     let report: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();

@@ -9,6 +9,8 @@
 pub(crate) mod bench;
 pub(crate) mod explain;
 pub(crate) mod files;
+#[path = "../support/program.rs"]
+pub(crate) mod program;
 pub(crate) mod table;
 pub(crate) mod trace;
 pub(crate) mod wide;
@@ -105,13 +107,7 @@ const DEMO: [(&str, &str); 2] =
     [("filters.rules", include_str!("demo/filters.rules")), ("routes.txt", include_str!("demo/routes.txt"))];
 
 fn main() -> ExitCode {
-    match run(std::env::args_os(), &mut std::io::stdout().lock()) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("classify: {error}");
-            ExitCode::from(2)
-        }
-    }
+    program::exit("classify", run(std::env::args_os(), &mut std::io::stdout().lock()))
 }
 
 /// The program: what `main` does with its arguments and its output. Returns the exit
@@ -119,13 +115,9 @@ fn main() -> ExitCode {
 pub(crate) fn run(
     arguments: impl IntoIterator<Item = OsString>, out: &mut impl Write,
 ) -> Result<u8, Box<dyn Error>> {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments = match program::arguments::<Arguments>(arguments)? {
         Ok(arguments) => arguments,
-        // Help and version are no errors; clap knows where each is to be printed.
-        Err(error) => {
-            error.print()?;
-            return Ok(error.exit_code() as u8);
-        }
+        Err(status) => return Ok(status),
     };
     let demo = arguments.rules.is_empty();
     let sets: Vec<Set> = match demo {
@@ -180,8 +172,7 @@ pub(crate) fn run(
 
 fn write_json(arguments: &Arguments, what: &impl Serialize) -> Result<u8, Box<dyn Error>> {
     if let Some(file) = &arguments.json {
-        let json = serde_json::to_string_pretty(what)?;
-        std::fs::write(file, json + "\n").map_err(|error| format!("{}: {error}", file.display()))?;
+        program::write_json(file, what)?;
     }
     Ok(0)
 }

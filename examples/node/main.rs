@@ -11,6 +11,8 @@ pub(crate) mod demo;
 pub(crate) mod feed;
 pub(crate) mod label;
 pub(crate) mod manager;
+#[path = "../support/program.rs"]
+pub(crate) mod program;
 pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod run;
@@ -97,13 +99,7 @@ fn input(text: &str) -> Result<(String, PathBuf), String> {
 }
 
 fn main() -> ExitCode {
-    match run(std::env::args_os(), &mut std::io::stdout().lock()) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("node: {error}");
-            ExitCode::from(2)
-        }
-    }
+    program::exit("node", run(std::env::args_os(), &mut std::io::stdout().lock()))
 }
 
 /// The program: what `main` does with its arguments and its output. Returns the exit
@@ -111,13 +107,9 @@ fn main() -> ExitCode {
 pub(crate) fn run(
     arguments: impl IntoIterator<Item = OsString>, out: &mut impl Write,
 ) -> Result<u8, Box<dyn Error>> {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments = match program::arguments::<Arguments>(arguments)? {
         Ok(arguments) => arguments,
-        // Help and version are no errors; clap knows where each is to be printed.
-        Err(error) => {
-            error.print()?;
-            return Ok(error.exit_code() as u8);
-        }
+        Err(status) => return Ok(status),
     };
     let plan = match &arguments.config {
         None => Plan::read("node.toml", EMBEDDED)?,
@@ -194,8 +186,7 @@ pub(crate) fn run(
     }
     write!(out, "{}", report.tables())?;
     if let Some(file) = &arguments.json {
-        let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(file, json + "\n").map_err(|error| format!("{}: {error}", file.display()))?;
+        program::write_json(file, &report)?;
     }
     Ok(match (report.exact, counted.failed) {
         (false, _) => 1,

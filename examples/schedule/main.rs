@@ -7,6 +7,8 @@
 
 pub(crate) mod files;
 pub(crate) mod link;
+#[path = "../support/program.rs"]
+pub(crate) mod program;
 pub(crate) mod report;
 pub(crate) mod simulate;
 
@@ -74,13 +76,10 @@ const ARRIVALS: (&str, &str) = ("arrivals.txt", include_str!("demo/arrivals.txt"
 const RATE: NonZeroU64 = NonZeroU64::new(10_000_000).unwrap();
 
 fn main() -> ExitCode {
-    match run(std::env::args_os(), &mut std::io::stdout().lock(), &mut std::io::stderr().lock()) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("schedule: {error}");
-            ExitCode::from(2)
-        }
-    }
+    program::exit(
+        "schedule",
+        run(std::env::args_os(), &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
+    )
 }
 
 /// The program: what `main` does with its arguments and its two outputs. Returns the exit
@@ -88,13 +87,9 @@ fn main() -> ExitCode {
 pub(crate) fn run(
     arguments: impl IntoIterator<Item = OsString>, out: &mut impl Write, err: &mut impl Write,
 ) -> Result<u8, Box<dyn Error>> {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments = match program::arguments::<Arguments>(arguments)? {
         Ok(arguments) => arguments,
-        // Help and version are no errors; clap knows where each is to be printed.
-        Err(error) => {
-            error.print()?;
-            return Ok(error.exit_code() as u8);
-        }
+        Err(status) => return Ok(status),
     };
     let (queues, packets) = match (&arguments.queues, &arguments.arrivals) {
         (Some(queues), Some(arrivals)) => {
@@ -116,8 +111,7 @@ pub(crate) fn run(
     let schedule = simulate::run(&queues, &packets, rate).map_err(|error| format!("{name}: {error}"))?;
     let report = Report::new(&queues, &packets, &schedule, rate.get());
     if let Some(file) = &arguments.json {
-        let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(file, json + "\n").map_err(|error| format!("{}: {error}", file.display()))?;
+        program::write_json(file, &report)?;
     }
     match arguments.rate {
         Some(_) => print(&report, &mut BufWriter::new(out), &mut BufWriter::new(err))?,
