@@ -45,6 +45,8 @@ mod block;
 mod choose;
 mod control;
 mod memory;
+#[cfg(target_arch = "x86_64")]
+mod mixed;
 mod node;
 mod plan;
 mod read;

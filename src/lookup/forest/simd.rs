@@ -8,6 +8,8 @@
 #![allow(unsafe_code)]
 
 use super::block::{Block, WIDE};
+#[cfg(target_arch = "x86_64")]
+use super::mixed;
 use super::read::ForestRead;
 use super::row::{GONE, Row};
 use super::search::List;
@@ -90,7 +92,7 @@ impl Isa for Portable {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Simd {
-    /// The best that the machine has: AVX-512 for many keys of a slice, AVX2 and BMI2, or those
+    /// The best that the machine has: AVX-512 for many keys, AVX2 and BMI2, or those
     /// of any machine. Without `std`, the best that the program is compiled for.
     #[default]
     Detect,
@@ -174,7 +176,12 @@ impl Machine {
         self, forests: &Forests<'_>, keys: &[TableKey], found: &mut [Option<V>],
     ) {
         let keys = keys.get(..waves::BATCH).unwrap_or(keys);
-        self.waves(Each(forests), keys, found);
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Wide` says that the machine has the features.
+            Self::Wide(isa) => unsafe { mixed::lookup_batch(isa, forests, keys, found) },
+            _ => self.waves(Each(forests), keys, found),
+        }
     }
 
     /// See [`waves::lookup_batch`].
