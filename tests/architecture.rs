@@ -20,6 +20,7 @@ const UNSAFE: &[&str] = &[
     "src/epoch/lent.rs",
     "src/epoch/model.rs",
     "src/lookup/forest/arena.rs",
+    "src/lookup/forest/mixed.rs",
     "src/lookup/forest/simd.rs",
     "src/lookup/forest/wide.rs",
     "src/prefix/simd.rs",

@@ -9,16 +9,21 @@ use super::read::ForestRead;
 use super::rule::Rule;
 use super::simd::Machine;
 
-/// Expulsion at the root, below, and the length of a list.
-const TRIES: [(f32, f32, usize); 7] = [
-    (0.0, 0.0, 64),
-    (1.0, 3.0, 24),
-    (2.0, 6.0, 24),
-    (3.0, 6.0, 40),
-    (3.0, 12.0, 24),
-    (4.0, 6.0, 40),
-    (5.0, 12.0, 40),
+/// Expulsion at the root, below, the length of a list, and log2 of the most leaves of a filter.
+const TRIES: [(f32, f32, usize, u8); 9] = [
+    (0.0, 0.0, 64, 5),
+    (1.0, 3.0, 24, 5),
+    (2.0, 6.0, 24, 5),
+    (3.0, 6.0, 40, 5),
+    (3.0, 12.0, 24, 5),
+    (4.0, 6.0, 40, 5),
+    (5.0, 12.0, 40, 5),
+    (4.0, 6.0, 40, 6),
+    (5.0, 12.0, 40, 6),
 ];
+
+/// So many filters at most are worth 64 leaves each: of more, the leaves leave the near caches.
+const SMALL: usize = 2048;
 
 /// Keys to try a forest with.
 const KEYS: usize = 1024;
@@ -52,11 +57,11 @@ fn build(machine: Machine, rules: &[Rule], bound: u32) -> Option<(ForestRead, Fo
     let picked = (0..KEYS).filter_map(|at| rules.get(at * rules.len() / KEYS));
     let keys: alloc::vec::Vec<u128> = picked.map(|rule| rule.drawn(drawn())).collect();
     let mut least: Option<(f32, (ForestRead, ForestControl))> = None;
-    for (eject_root, eject_deep, list) in TRIES {
-        if eject_root == 0.0 && rules.len() > list {
+    for (eject_root, eject_deep, list, spread) in TRIES {
+        if eject_root == 0.0 && rules.len() > list || spread > Config::DEFAULT.spread && rules.len() > SMALL {
             continue;
         }
-        let plans = forest(Config { eject_root, eject_deep, list, ..Config::DEFAULT }, rules);
+        let plans = forest(Config { eject_root, eject_deep, list, spread, ..Config::DEFAULT }, rules);
         let Ok((read, control)) = plant(machine, rules, &plans) else { continue };
         let touched = keys.iter().map(|&key| read.touched(key));
         let steps = touched.map(|of| of.nodes as f32 + BLOCK * of.blocks as f32 + ROW * of.rows as f32);

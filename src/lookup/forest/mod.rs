@@ -45,6 +45,8 @@ mod block;
 mod choose;
 mod control;
 mod memory;
+#[cfg(target_arch = "x86_64")]
+mod mixed;
 mod node;
 mod plan;
 mod read;
@@ -77,7 +79,7 @@ use crate::key::{LookupKey, TableKey};
 use crate::lookup::{
     AllMatches, Filter, Hit, Place, RangedFilter, Rank, TableErrorKind, TernaryTable, TernaryUpdate, Word,
 };
-use waves::{Each, One};
+use waves::{BATCH, Forests, One};
 
 /// The filters of one slice, in trees.
 #[derive(Debug)]
@@ -210,8 +212,13 @@ impl<V: Word> Forest<V> {
     ) where
         V: 'a,
     {
-        let read = |key: TableKey| Some(&forest(key.slice()).filter(|of| of.slice == key.slice())?.read);
-        lookup_each(read, keys, found);
+        for (keys, found) in keys.chunks(BATCH).zip(found.chunks_mut(BATCH)) {
+            let mut forests = [None; BATCH];
+            for (to, key) in forests.iter_mut().zip(keys) {
+                *to = forest(key.slice()).filter(|of| of.slice == key.slice()).map(|forest| &forest.read);
+            }
+            lookup_each(&forests, keys, found);
+        }
     }
 
     fn rule(&self, rank: Rank, filter: &RangedFilter, value: V) -> Result<Rule, TableErrorKind> {
@@ -245,14 +252,12 @@ impl ForestRead {
     }
 }
 
-/// Values of keys, each in the forest that `forest` says, many at once.
+/// Values of up to [`BATCH`] keys, each in a forest of its own or in none.
 #[inline(always)]
-pub(crate) fn lookup_each<'a, V: Word>(
-    forest: impl Fn(TableKey) -> Option<&'a ForestRead> + Copy, keys: &[TableKey], found: &mut [Option<V>],
-) {
+pub(crate) fn lookup_each<V: Word>(forests: &Forests<'_>, keys: &[TableKey], found: &mut [Option<V>]) {
     // All forests of a program are of one machine.
-    match keys.iter().find_map(|&key| forest(key)) {
-        Some(any) => any.machine().lookup_each(Each(forest), keys, found),
+    match forests.iter().find_map(|forest| *forest) {
+        Some(any) => any.machine().lookup_each(forests, keys, found),
         None => found.iter_mut().zip(keys).for_each(|(found, _)| *found = None),
     }
 }

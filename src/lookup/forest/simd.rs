@@ -8,10 +8,12 @@
 #![allow(unsafe_code)]
 
 use super::block::{Block, WIDE};
+#[cfg(target_arch = "x86_64")]
+use super::mixed;
 use super::read::ForestRead;
 use super::row::{GONE, Row};
 use super::search::List;
-use super::waves::{self, One, Source};
+use super::waves::{self, Each, Forests, One, Source};
 #[cfg(target_arch = "x86_64")]
 use super::wide::{self, Wide};
 use crate::id::SliceId;
@@ -90,7 +92,7 @@ impl Isa for Portable {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Simd {
-    /// The best that the machine has: AVX-512 for many keys of a slice, AVX2 and BMI2, or those
+    /// The best that the machine has: AVX-512 for many keys, AVX2 and BMI2, or those
     /// of any machine. Without `std`, the best that the program is compiled for.
     #[default]
     Detect,
@@ -164,15 +166,27 @@ impl Machine {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a `Wide` says that the machine has the features.
             Self::Wide(isa) => unsafe { wide::lookup_batch(isa, one, keys, found) },
-            _ => self.lookup_each(one, keys, found),
+            _ => self.waves(one, keys, found),
         }
     }
 
-    /// Many keys in any forests, see [`waves::lookup_batch`].
+    /// Up to [`BATCH`](waves::BATCH) keys, each in its forest.
     #[inline(always)]
-    pub(super) fn lookup_each<'a, V: Word>(
-        self, source: impl Source<'a>, keys: &[TableKey], found: &mut [Option<V>],
+    pub(super) fn lookup_each<V: Word>(
+        self, forests: &Forests<'_>, keys: &[TableKey], found: &mut [Option<V>],
     ) {
+        let keys = keys.get(..waves::BATCH).unwrap_or(keys);
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Wide` says that the machine has the features.
+            Self::Wide(isa) => unsafe { mixed::lookup_batch(isa, forests, keys, found) },
+            _ => self.waves(Each(forests), keys, found),
+        }
+    }
+
+    /// See [`waves::lookup_batch`].
+    #[inline(always)]
+    fn waves<'a, V: Word>(self, source: impl Source<'a>, keys: &[TableKey], found: &mut [Option<V>]) {
         match self {
             Self::Portable => waves::lookup_batch(Portable, source, keys, found),
             #[cfg(target_arch = "x86_64")]

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::tests::{Model, Pool, SLICE, agree, check_books};
+use super::waves::BATCH;
 use super::{Forest, Inserted, Rule, lookup_each};
 use crate::epoch::{Board, Epochs};
 use crate::key::LookupKey;
@@ -116,11 +117,11 @@ fn a_reader_sees_each_update_whole_and_in_order() {
                 // The state is the number of the last filter of the chain that is in.
                 let state = u64::from(single.map_or(0, |value| value.saturating_sub(1000)));
                 assert!((after..=before).contains(&state), "{after} {state} {before}");
-                let mut found = [None; 40];
-                let keys: Vec<_> = (0..40).map(|at| if at % 4 == 0 { key } else { other.key() }).collect();
+                let mut found = [None; BATCH];
+                let keys: Vec<_> = (0..BATCH).map(|at| if at % 4 == 0 { key } else { other.key() }).collect();
                 let after = done.load(SeqCst);
                 let forest = view.get(0).unwrap();
-                lookup_each::<u32>(|_| Some(forest), &keys, &mut found);
+                lookup_each::<u32>(&[Some(forest); BATCH], &keys, &mut found);
                 let before = begun.load(SeqCst);
                 for found in found.iter().step_by(4) {
                     let state = u64::from(found.map_or(0, |value| value.saturating_sub(1000)));

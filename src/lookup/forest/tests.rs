@@ -365,3 +365,47 @@ fn the_rule_sets_answer_as_the_scan_within_128_lines() {
     }
     assert_eq!(sets, 20);
 }
+
+/// Keys of several forests, large and small, without memory and of none at all, find together
+/// what each finds by itself, whatever is in the lanes beside it.
+#[test]
+fn keys_of_several_forests_find_what_they_find_alone() {
+    for machine in Machine::all() {
+        let forests: Vec<_> = [0u64, 1, 15, 90, 600, 2000]
+            .into_iter()
+            .map(|filters| {
+                let mut pool = Pool::new(filters, 24, 50, true);
+                let all: Vec<_> = (0..filters as u32)
+                    .map(|value| {
+                        let (rank, filter) = pool.filter();
+                        (rank, filter, value)
+                    })
+                    .collect();
+                let mut forest = Forest::build_on(machine, SLICE, 10_000, 4000, all.iter().copied()).unwrap();
+                if filters == 0 {
+                    (forest.read, forest.control) = ForestControl::empty(machine);
+                    forest.read = ForestRead::none(machine);
+                }
+                (forest, pool)
+            })
+            .collect();
+        let (forests, mut pools): (Vec<_>, Vec<_>) = forests.into_iter().unzip();
+        let (mut rng, mut hits) = (Rng(3), 0);
+        for round in 0..400 {
+            let count = if round % 2 == 0 { BATCH } else { rng.below(BATCH as u64) as usize };
+            let (mut of, mut keys) = ([None; BATCH], Vec::new());
+            for forest in of.iter_mut().take(count) {
+                let at = rng.below(forests.len() as u64 + 1) as usize;
+                *forest = forests.get(at).map(|forest| &forest.read);
+                keys.push(pools[at % forests.len()].key());
+            }
+            let mut found = vec![Some(7); count];
+            lookup_each(&of, &keys, &mut found);
+            for ((key, forest), found) in keys.iter().zip(of).zip(found) {
+                assert_eq!(found, forest.and_then(|forest| forest.lookup(key.bits())), "{machine:?}");
+                hits += usize::from(found.is_some());
+            }
+        }
+        assert!(hits > 2000, "{hits}");
+    }
+}

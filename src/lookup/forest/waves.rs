@@ -19,7 +19,8 @@ pub(super) trait Source<'a>: Copy {
     /// What a lane keeps of it.
     type Seen: Copy;
 
-    fn of(self, key: TableKey) -> Option<Self::Seen>;
+    /// Of the key of a lane.
+    fn of(self, at: usize, key: TableKey) -> Option<Self::Seen>;
 
     fn forest(self, seen: Self::Seen) -> &'a ForestRead;
 
@@ -46,7 +47,7 @@ impl<'a> Source<'a> for One<'a> {
     type Seen = ();
 
     #[inline(always)]
-    fn of(self, key: TableKey) -> Option<()> {
+    fn of(self, _: usize, key: TableKey) -> Option<()> {
         (key.slice() == self.slice).then_some(())
     }
     #[inline(always)]
@@ -59,16 +60,19 @@ impl<'a> Source<'a> for One<'a> {
     }
 }
 
-/// The forest that a function says.
-#[derive(Clone, Copy)]
-pub(super) struct Each<F>(pub(super) F);
+/// A forest for each lane, or none.
+pub(super) type Forests<'a> = [Option<&'a ForestRead>; BATCH];
 
-impl<'a, F: Fn(TableKey) -> Option<&'a ForestRead> + Copy> Source<'a> for Each<F> {
+/// The forest of each lane.
+#[derive(Clone, Copy)]
+pub(super) struct Each<'l, 'a>(pub(super) &'l Forests<'a>);
+
+impl<'a> Source<'a> for Each<'_, 'a> {
     type Seen = (&'a ForestRead, u64);
 
     #[inline(always)]
-    fn of(self, key: TableKey) -> Option<Self::Seen> {
-        let forest = self.0(key)?;
+    fn of(self, at: usize, _: TableKey) -> Option<Self::Seen> {
+        let forest = (*self.0.get(at)?)?;
         Some((forest, forest.version()))
     }
     #[inline(always)]
@@ -156,7 +160,7 @@ pub(super) fn padded(keys: &[TableKey]) -> [TableKey; BATCH] {
 fn waves<'a, I: Isa, S: Source<'a>, V: Word>(
     isa: I, source: S, keys: &[TableKey; BATCH], found: &mut [Option<V>],
 ) {
-    let Some(any) = keys.iter().take(found.len()).find_map(|&key| source.of(key)) else {
+    let Some(any) = keys.iter().take(found.len()).zip(0..).find_map(|(&key, at)| source.of(at, key)) else {
         found.iter_mut().for_each(|found| *found = None);
         return;
     };
@@ -164,7 +168,7 @@ fn waves<'a, I: Isa, S: Source<'a>, V: Word>(
     let mut waiting = Waiting::default();
     for (key, at) in keys.iter().zip(0..found.len()) {
         // Who has no forest waits for nothing, and finds nothing.
-        if let Some(seen) = source.of(*key) {
+        if let Some(seen) = source.of(at, *key) {
             lanes.begin(isa, source, at % BATCH, seen, &mut waiting);
         }
     }
@@ -199,8 +203,8 @@ fn waves<'a, I: Isa, S: Source<'a>, V: Word>(
 pub(super) fn again<'a, S: Source<'a>, V: Word>(
     source: S, keys: &[TableKey; BATCH], found: &mut [Option<V>],
 ) {
-    for (found, &key) in found.iter_mut().zip(keys) {
-        let forest = source.of(key).map(|seen| source.forest(seen));
+    for ((found, &key), at) in found.iter_mut().zip(keys).zip(0..) {
+        let forest = source.of(at, key).map(|seen| source.forest(seen));
         *found = forest.and_then(|forest| forest.lookup_again(key.bits())).map(V::of);
     }
 }

@@ -52,18 +52,18 @@ impl Wide {
 
 /// Lanes of a register, and registers of a batch.
 const EIGHT: usize = 8;
-const GROUPS: usize = BATCH / EIGHT;
+pub(super) const GROUPS: usize = BATCH / EIGHT;
 
 /// A word of each lane.
-type All = [__m512i; GROUPS];
+pub(super) type All = [__m512i; GROUPS];
 
 /// Lanes, a bit each.
-type Mask = [u8; GROUPS];
+pub(super) type Mask = [u8; GROUPS];
 
 /// Parts of a slot, see [`read`](super::read).
-const PAYLOAD: u64 = 0x3fff_ffff;
+pub(super) const PAYLOAD: u64 = 0x3fff_ffff;
 const HIGH: u64 = 1 << 30;
-const NODE: u64 = 1 << 31;
+pub(super) const NODE: u64 = 1 << 31;
 
 /// A block for each of the groups, one after the other: registers have no numbers.
 macro_rules! groups {
@@ -87,6 +87,7 @@ macro_rules! groups {
         }
     };
 }
+pub(super) use groups;
 
 /// The values of keys, as many as there is room for.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,bmi1,bmi2,lzcnt,popcnt")]
@@ -142,7 +143,7 @@ fn batch<V: Word>(isa: Wide, one: One<'_>, keys: &[TableKey; BATCH], found: &mut
         while u32::from_le_bytes(nodes) != 0 {
             groups!(G => {
                 if nodes[G] != 0 {
-                    let child = step(words, slots[G], (low[G], high[G]), nodes[G]);
+                    let child = step(|at, lanes| words.fetch(at, lanes), slots[G], (low[G], high[G]), nodes[G]);
                     slots[G] = _mm512_mask_mov_epi64(slots[G], nodes[G], child);
                     let leaf;
                     (nodes[G], leaf) = sort(nodes[G], child, limit(best.get(G)));
@@ -235,20 +236,22 @@ impl Root {
     }
 }
 
-/// The slots to which nodes lead keys, in the lanes of a mask.
+/// The slots to which nodes lead keys, in the lanes of a mask; `fetch` gets words by their numbers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi")]
-fn step(words: Memory<'_>, slot: __m512i, (low, high): (__m512i, __m512i), lanes: u8) -> __m512i {
+pub(super) fn step(
+    fetch: impl Fn(__m512i, u8) -> __m512i, slot: __m512i, (low, high): (__m512i, __m512i), lanes: u8,
+) -> __m512i {
     let at = _mm512_and_si512(slot, all(PAYLOAD));
-    let numbers = words.fetch(at, lanes);
+    let numbers = fetch(at, lanes);
     let word = _mm512_mask_blend_epi64(_mm512_test_epi64_mask(slot, all(HIGH)), low, high);
     let mut value = pick(word, numbers);
     let more = _mm512_mask_test_epi64_mask(lanes, numbers, all(MORE));
     if more != 0 {
-        let others = words.fetch(_mm512_sub_epi64(at, all(1)), more);
+        let others = fetch(_mm512_sub_epi64(at, all(1)), more);
         value = _mm512_or_si512(value, _mm512_slli_epi64::<8>(pick(word, others)));
     }
-    let child = words.fetch(_mm512_add_epi64(_mm512_add_epi64(at, value), all(SLOTS as u64)), lanes);
+    let child = fetch(_mm512_add_epi64(_mm512_add_epi64(at, value), all(SLOTS as u64)), lanes);
     fence(Acquire);
     child
 }
@@ -257,7 +260,7 @@ fn step(words: Memory<'_>, slot: __m512i, (low, high): (__m512i, __m512i), lanes
 /// nothing better may be there.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn sort(lanes: u8, slots: __m512i, limit: __m512i) -> (u8, u8) {
+pub(super) fn sort(lanes: u8, slots: __m512i, limit: __m512i) -> (u8, u8) {
     let live = _mm512_mask_cmple_epu64_mask(lanes, slots, limit);
     let nodes = _mm512_mask_test_epi64_mask(live, slots, all(NODE));
     (nodes, live & !nodes)
@@ -271,11 +274,39 @@ fn sort(lanes: u8, slots: __m512i, limit: __m512i) -> (u8, u8) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
 unsafe fn scan_leaf(isa: Wide, forest: &ForestRead, words: Memory<'_>, at: usize, key: &u128) -> u64 {
+    // SAFETY: as the caller says.
+    let sifted = unsafe { sift(words.0.as_ptr().add(at).cast(), key) };
+    let Some(row) = forest.rows.get(sifted.row as usize) else { return NONE };
+    compare(isa, forest, (at, sifted), row, key)
+}
+
+/// What the signatures of a leaf's first block leave of its filters.
+#[derive(Clone, Copy)]
+pub(super) struct Sifted {
+    /// How many blocks follow.
+    more: u64,
+    /// A bit each.
+    candidates: u32,
+    /// The number of the first one's row, or of [`NOBODY`](super::row::NOBODY)'s.
+    pub(super) row: u32,
+}
+
+impl Sifted {
+    pub(super) const NOTHING: Self = Self { more: 0, candidates: 0, row: 0 };
+}
+
+/// Compares the signatures of a block with a key's.
+///
+/// # Safety
+///
+/// A block of a forest begins there.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
+pub(super) unsafe fn sift(block: *const u64, key: &u128) -> Sifted {
     let halves = (&raw const *key).cast::<u64>();
     // SAFETY: the two words of a key, and the sixteen of a block, which nobody writes, see
     // `Avx2`. There are sixteen numbers of rows in octets 64 to 112, and octets behind them.
-    let (more, mut candidates, row) = unsafe {
-        let block = words.0.as_ptr().add(at).cast::<u64>();
+    unsafe {
         let (in_low, in_high) = (block.add(14).read(), block.add(15).read());
         let (low, high) = (_pext_u64(halves.read(), in_low), _pext_u64(halves.add(1).read(), in_high));
         let signature = (low | high << in_low.count_ones()) as u16;
@@ -285,23 +316,30 @@ unsafe fn scan_leaf(isa: Wide, forest: &ForestRead, words: Memory<'_>, at: usize
         let candidates = u32::from(_mm256_cmpeq_epi16_mask(masked, _mm256_loadu_si256(lanes)));
         let first = (candidates | 1 << WIDE).trailing_zeros() as usize;
         let row = block.cast::<u8>().add(64 + 3 * first).cast::<u32>().read_unaligned();
-        (in_high >> 56, candidates, row as usize & 0xff_ffff)
-    };
-    let Some(row) = forest.rows.get(row) else { return NONE };
+        Sifted { more: in_high >> 56, candidates, row: row & 0xff_ffff }
+    }
+}
+
+/// The best place among what is left of the leaf at a word, the first candidate's row first.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
+pub(super) fn compare(
+    isa: Wide, forest: &ForestRead, (at, sifted): (usize, Sifted), row: &Row, key: &u128,
+) -> u64 {
     // SAFETY: a key, and the lanes of a row, which nobody writes, aligned to 64.
     let hit = unsafe {
         let lanes = row.lanes.as_ptr().cast::<__m128i>();
-        let masked = _mm_and_si128(_mm_loadu_si128(halves.cast()), _mm_load_si128(lanes));
+        let masked = _mm_and_si128(_mm_loadu_si128((&raw const *key).cast()), _mm_load_si128(lanes));
         let above = _mm_sub_epi16(masked, _mm_load_si128(lanes.add(1)));
         _mm_cmple_epu16_mask(above, _mm_load_si128(lanes.add(2)))
     };
     let place = select_unpredictable(hit == 0xff, row.place(), GONE);
-    candidates &= candidates.wrapping_sub(1);
-    let unsure = isa.narrow().hide((u64::from(candidates) | more) & row::is_gone(place));
+    let rest = sifted.candidates & sifted.candidates.wrapping_sub(1);
+    let unsure = isa.narrow().hide((u64::from(rest) | sifted.more) & row::is_gone(place));
     if unsure == 0 {
         return place;
     }
-    isa.narrow().scan_rest(forest, at, _pdep_u32(candidates, 0x5555_5555), key)
+    isa.narrow().scan_rest(forest, at, _pdep_u32(rest, 0x5555_5555), key)
 }
 
 /// The values of the rows that have the best places.
@@ -342,7 +380,7 @@ fn asked(slice: u16, high: All, keys: usize) -> Mask {
 /// The low and the high words of keys.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn halves(keys: &[TableKey; BATCH]) -> (All, All) {
+pub(super) fn halves(keys: &[TableKey; BATCH]) -> (All, All) {
     let even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
     let odd = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
     let (mut low, mut high) = ([all(0); GROUPS], [all(0); GROUPS]);
@@ -424,31 +462,31 @@ unsafe fn gather_short<const OFFSET: i32>(base: *const u64, at: __m512i, lanes: 
 /// See [`limit`](super::read::limit).
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn limit(best: __m512i) -> __m512i {
+pub(super) fn limit(best: __m512i) -> __m512i {
     _mm512_or_si512(best, all(u32::MAX.into()))
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn all(word: u64) -> __m512i {
+pub(super) fn all(word: u64) -> __m512i {
     _mm512_set1_epi64(word.cast_signed())
 }
 
 /// A word of each lane, in memory.
 #[repr(C, align(64))]
-struct Words([u64; BATCH]);
+pub(super) struct Words(pub(super) [u64; BATCH]);
 
 impl Words {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn get(&self, group: usize) -> __m512i {
+    pub(super) fn get(&self, group: usize) -> __m512i {
         // SAFETY: 64 octets of the array, aligned.
         unsafe { _mm512_load_si512(self.0.as_ptr().add(EIGHT * (group % GROUPS)).cast()) }
     }
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn set(&mut self, group: usize, lanes: __m512i) {
+    pub(super) fn set(&mut self, group: usize, lanes: __m512i) {
         // SAFETY: 64 octets of the array, aligned.
         unsafe { _mm512_store_si512(self.0.as_mut_ptr().add(EIGHT * (group % GROUPS)).cast(), lanes) }
     }
@@ -471,7 +509,7 @@ mod tests {
         let (mut from_root, mut below) = (Words([0; BATCH]), Words([0; BATCH]));
         groups!(G => {
             from_root.set(G, Root::of(forest, 0).lead(words, low[G], high[G]));
-            below.set(G, step(words, all(slot), (low[G], high[G]), 0xff));
+            below.set(G, step(|at, lanes| words.fetch(at, lanes), all(slot), (low[G], high[G]), 0xff));
         });
         [from_root, below]
     }

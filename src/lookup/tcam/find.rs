@@ -149,27 +149,31 @@ fn of_routes_by<V: Word, const N: usize>(
 fn of_many<'a, V: Word>(
     engine: impl Fn(SliceId) -> Option<&'a Engine> + Copy, keys: &[TableKey], found: &mut [Option<V>],
 ) {
+    let (mut forests, mut routes) = ([None; BATCH], [None; BATCH]);
     let mut exact = [const { None::<(&crate::lookup::exact::ExactRead, ExactProbe)> }; BATCH];
-    for (key, exact) in keys.iter().zip(&mut exact) {
+    let mut others = false;
+    for (((key, forest), below), exact) in keys.iter().zip(&mut forests).zip(&mut routes).zip(&mut exact) {
         let Some(engine) = engine(key.slice()) else { continue };
-        if let Some(routes) = &engine.routes {
+        if let Some(routes) = engine.routes.as_deref() {
             routes.prefetch(key.bits());
+            (*below, others) = (Some(routes), true);
         }
-        if let Some(Upper::Exact(table)) = engine.upper.as_deref() {
-            *exact = Some((table, table.probe(key.key())));
+        match engine.upper.as_deref() {
+            Some(Upper::Forest(of)) => *forest = Some(of),
+            Some(Upper::Exact(table)) => (*exact, others) = (Some((table, table.probe(key.key()))), true),
+            None => (),
         }
     }
-    let forest = |key: TableKey| match engine(key.slice())?.upper.as_deref()? {
-        Upper::Forest(forest) => Some(forest),
-        Upper::Exact(_) => None,
-    };
-    lookup_each(forest, keys, found);
-    for ((key, exact), found) in keys.iter().zip(&exact).zip(found) {
+    lookup_each(&forests, keys, found);
+    if !others {
+        return;
+    }
+    for (((key, exact), routes), found) in keys.iter().zip(&exact).zip(routes).zip(found) {
         if let Some((table, probe)) = exact {
             *found = table.answer(probe).map(V::of);
         }
         if found.is_none()
-            && let Some(routes) = engine(key.slice()).and_then(|engine| engine.routes.as_deref())
+            && let Some(routes) = routes
         {
             *found = routes.lookup(key.bits()).map(V::of);
         }
