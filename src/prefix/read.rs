@@ -122,6 +122,11 @@ impl<A: Address> PrefixRead<A> {
         self.machine.lookup_each(self, keys, found, address, put);
     }
 
+    /// Whether most lookups find their answer in the first line.
+    pub(crate) const fn has_codes(&self) -> bool {
+        self.flat.is_some()
+    }
+
     /// What stands for a key in the direct table and below.
     #[inline(always)]
     fn walk_down(&self, key: A) -> Option<NonZeroU32> {
