@@ -20,64 +20,100 @@ const FEW: u32 = 4;
 pub(super) type Half = [u32; HALF];
 
 impl<A: Address> PrefixRead<A> {
+    /// Looks up the address of each key; `put` is told where its answer belongs, and the answer.
     #[inline(always)]
-    pub(super) fn look_up_all<I: Isa>(&self, isa: I, keys: &[A], found: &mut [Option<NonZeroU32>]) {
+    pub(super) fn look_up_all<I: Isa, K, F>(
+        &self, isa: I, keys: &[K], found: &mut [F], address: impl Fn(&K) -> A + Copy,
+        put: impl Fn(&mut F, Option<NonZeroU32>) + Copy,
+    ) {
         let len = keys.len().min(found.len());
         let (Some(keys), Some(found)) = (keys.get(..len), found.get_mut(..len)) else { return };
         let (groups, keys) = keys.as_chunks::<GROUP>();
         let (answers, found) = found.as_chunks_mut::<GROUP>();
         for (group, answers) in groups.iter().zip(answers) {
-            self.look_up_group(isa, group, GROUP, answers);
+            let addresses = group.each_ref().map(address);
+            put_all(answers, self.look_up_group(isa, &addresses, GROUP), put);
+        }
+        // Half a group costs half where codes answer it.
+        let halves = if self.flat.is_some() { keys.len() / HALF * HALF } else { 0 };
+        let (Some((half, keys)), Some((answers, found))) =
+            (keys.split_at_checked(halves), found.split_at_mut_checked(halves))
+        else {
+            return;
+        };
+        if let (Ok(half), Ok(answers)) = (<&[K; HALF]>::try_from(half), <&mut [F; HALF]>::try_from(answers)) {
+            let addresses = half.each_ref().map(address);
+            put_all(answers, self.look_up_group(isa, &addresses, HALF), put);
         }
         if keys.len() <= FEW as usize {
-            keys.iter().zip(found).for_each(|(key, found)| *found = self.lookup(*key));
+            keys.iter().zip(found).for_each(|(key, found)| put(found, self.lookup(address(key))));
         } else {
-            let (mut some, mut answers) = ([A::default(); GROUP], [None; GROUP]);
-            some.iter_mut().zip(keys).for_each(|(to, key)| *to = *key);
-            self.look_up_group(isa, &some, keys.len(), &mut answers);
+            let mut some = [A::default(); GROUP];
+            some.iter_mut().zip(keys).for_each(|(to, key)| *to = address(key));
+            put_all(found, self.look_up_group(isa, &some, keys.len()), put);
+        }
+    }
+
+    /// What stands for the keys, of which the first `len` are asked for.
+    #[inline(always)]
+    fn look_up_group<I: Isa, const N: usize>(&self, isa: I, keys: &[A; N], len: usize) -> [u32; N] {
+        // Acquire: all of a change that is done is seen.
+        let done = self.done.load(Acquire);
+        let (mut found, mut below) = ([0; N], u32::MAX);
+        if let Some(flat) = &self.flat {
+            let tops = keys.map(|key| (key.high() >> 32) as u32);
+            let covered;
+            (below, covered) = isa.decode(flat, &tops, &mut found);
+            below &= u32::MAX >> ((GROUP - len) & 31);
+            // No change of short prefixes had begun that was not done at the start?
+            fence(Acquire);
+            if self.begun.load(Relaxed) != done {
+                self.look_again(keys, covered, &mut found);
+            }
+        }
+        if below != 0 {
+            self.look_below(isa, keys, Asked { len, some: below, done }, &mut found);
+        }
+        found
+    }
+
+    /// The whole way for some of the keys.
+    #[inline(always)]
+    #[allow(clippy::indexing_slicing, reason = "below N: `some` has no more bits, or all are asked for")]
+    fn look_below<I: Isa, const N: usize>(&self, isa: I, keys: &[A; N], asked: Asked, found: &mut [u32; N]) {
+        if asked.some.count_ones() <= FEW {
+            for nth in bits(asked.some) {
+                found[nth] = self.lookup_below(keys[nth]);
+            }
+        } else if let (Ok(keys), Ok(found)) = ((&keys[..]).try_into(), (&mut found[..]).try_into()) {
+            isa.go_all(self, keys, asked, found);
+        } else {
+            let (mut all, mut answers) = ([A::default(); GROUP], [0; GROUP]);
+            all.iter_mut().zip(keys).for_each(|(to, key)| *to = *key);
+            answers.iter_mut().zip(&*found).for_each(|(to, found)| *to = *found);
+            isa.go_all(self, &all, asked, &mut answers);
             found.iter_mut().zip(answers).for_each(|(to, answer)| *to = answer);
         }
     }
 
+    /// The same, of as many keys as go together.
     #[inline(always)]
-    fn look_up_group<I: Isa>(
-        &self, isa: I, keys: &[A; GROUP], len: usize, found: &mut [Option<NonZeroU32>; GROUP],
-    ) {
-        // Acquire: all of a change that is done is seen.
-        let done = self.done.load(Acquire);
-        let (mut next, mut below) = ([0; GROUP], u32::MAX);
-        if let Some(flat) = &self.flat {
-            let mut slots = [0; GROUP];
-            slots.iter_mut().zip(keys).for_each(|(to, key)| *to = first_bits(*key, flat.bits));
-            let covered;
-            (below, covered) = isa.decode(flat, &slots, &mut next);
-            // No change of short prefixes had begun that was not done at the start?
-            fence(Acquire);
-            if self.begun.load(Relaxed) != done {
-                self.look_again(keys, covered, &mut next);
-            }
-            if below == 0 {
-                found.iter_mut().zip(next).for_each(|(found, next)| *found = NonZeroU32::new(next));
-                return;
-            }
-        }
+    pub(super) fn go_all<I: Isa>(&self, isa: I, keys: &[A; GROUP], asked: Asked, next: &mut [u32; GROUP]) {
+        let Asked { len, some, done } = asked;
         let index = self.index_all(keys);
-        if below != 0 {
-            self.enter(isa, below, &index, &mut next);
-            // The words of a chunk were written before its index was.
-            fence(Acquire);
-            self.go_down(isa, keys, &mut next);
-        }
+        self.enter(isa, some, &index, next);
+        // The words of a chunk were written before its index was.
+        fence(Acquire);
+        self.go_down(isa, keys, next);
         if next.iter().fold(false, |missed, next| missed | (*next == 0)) {
-            self.fall_back(isa, keys, &index, &mut next, len, done);
+            self.fall_back(isa, keys, &index, next, len, done);
         }
-        found.iter_mut().zip(next).for_each(|(found, next)| *found = NonZeroU32::new(next));
     }
 
     /// One by one, those that short prefixes cover or nothing does.
     #[allow(clippy::indexing_slicing, reason = "below GROUP: see `bits`")]
     #[inline(never)]
-    fn look_again(&self, keys: &[A; GROUP], some: u32, found: &mut [u32; GROUP]) {
+    fn look_again<const N: usize>(&self, keys: &[A; N], some: u32, found: &mut [u32; N]) {
         for nth in bits(some) {
             found[nth] = self.lookup_covering(keys[nth]).map_or(0, NonZeroU32::get);
         }
@@ -100,14 +136,9 @@ impl<A: Address> PrefixRead<A> {
 
     /// Puts their entries of the direct table in the place of some keys.
     #[inline(always)]
-    #[allow(clippy::indexing_slicing, reason = "below GROUP: see `bits`")]
     fn enter<I: Isa>(&self, isa: I, some: u32, index: &[u32; GROUP], next: &mut [u32; GROUP]) {
         if some == u32::MAX {
             *next = fetch(isa, &self.inside.direct, index);
-        } else if some.count_ones() <= FEW {
-            for nth in bits(some) {
-                next[nth] = self.inside.entry(index[nth] as usize);
-            }
         } else {
             let entries = fetch(isa, &self.inside.direct, index);
             let each = next.iter_mut().zip(&entries).zip(0..);
@@ -180,6 +211,22 @@ impl<A: Address> PrefixRead<A> {
         }
         self.look_again(keys, deep, found);
     }
+}
+
+/// Which of a group's keys are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// The first so many; others are of no meaning.
+    pub(super) len: usize,
+    /// A bit for each of them that is not answered yet.
+    pub(super) some: u32,
+    /// The changes of short prefixes that were done at the start.
+    pub(super) done: u32,
+}
+
+#[inline(always)]
+fn put_all<F, const N: usize>(to: &mut [F], answers: [u32; N], put: impl Fn(&mut F, Option<NonZeroU32>)) {
+    to.iter_mut().zip(answers).for_each(|(to, answer)| put(to, NonZeroU32::new(answer)));
 }
 
 /// So many of the top bits of a key, at most 32.

@@ -2,12 +2,14 @@
 //! memory kept until its readers have passed.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::address::Address;
 use super::arena::Block;
 use super::block::{Encoded, unit};
 use super::chunk::Chunk;
+use super::codes::SLOTS;
 use super::control::PrefixControl;
 use super::own::{Own, count};
 use super::read::{Head, PrefixRead};
@@ -39,6 +41,8 @@ pub(super) struct Change {
     replaced: Vec<Piece>,
     /// Entries of the direct table to be stored.
     pub(super) entries: Vec<(usize, u32)>,
+    /// Slots of those entries that may be others than before, if not all may.
+    pub(super) slots: Option<Range<usize>>,
 }
 
 impl<A: Address> PrefixControl<A> {
@@ -94,13 +98,14 @@ impl<A: Address> PrefixControl<A> {
 
     /// Publishes what was made: from here on lookups see it.
     pub(super) fn commit(&mut self, read: &PrefixRead<A>, zone: &Zone, epochs: &mut Epochs) {
+        let slots = self.change.slots.take().unwrap_or(0..SLOTS);
         for (index, entry) in self.change.entries.drain(..) {
             if let Some(direct) = zone.direct.get(index) {
                 direct.store(entry, Release);
             }
             // Of a table with one zone.
             if let (Some(flat), Some(codes)) = (&read.flat, &mut self.codes) {
-                codes.store(flat, &read.lines, index, entry, epochs);
+                codes.store(flat, &read.lines, index, entry, slots.clone(), epochs);
             }
         }
         self.change.made.clear();
@@ -136,6 +141,7 @@ impl<A: Address> PrefixControl<A> {
         self.change.made = made;
         self.change.replaced.clear();
         self.change.entries.clear();
+        self.change.slots = None;
     }
 
     /// Takes back what readers have passed. Each update does so first.

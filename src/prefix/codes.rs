@@ -2,11 +2,12 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::address::Address;
 use super::arena::Line as Memory;
-use super::block::slots;
+use super::block::{self, walk};
 use super::chunk::{CHILD, STRIDE};
 use super::flat::{BELOW, CODES, Flat, NOTHING, WORDS};
 use super::form::Entry;
@@ -16,7 +17,9 @@ use crate::epoch::{Epoch, Epochs};
 /// The first code that stands for a value.
 const FIRST: usize = 2;
 /// Slots of a line.
-const SLOTS: usize = 4 * WORDS;
+pub(super) const SLOTS: usize = 4 * WORDS;
+/// So many slots are looked at one by one.
+const FEW: usize = 8;
 /// Places to look a value up in: half of them stay empty.
 const PLACES: usize = 2 * CODES;
 
@@ -126,16 +129,19 @@ impl Codes {
         }
     }
 
-    /// Stores the codes for an entry of the direct table, which stands there already.
+    /// Stores the codes for some slots of an entry of the direct table, which stands there already.
     pub(super) fn store(
-        &mut self, flat: &Flat, memory: &[Memory], index: usize, entry: u32, epochs: &Epochs,
+        &mut self, flat: &Flat, memory: &[Memory], index: usize, entry: u32, some: Range<usize>,
+        epochs: &Epochs,
     ) {
         let Some(line) = flat.lines.get(index) else { return };
         let mut old = [BELOW; SLOTS];
         for (word, old) in line.0.iter().zip(old.as_chunks_mut().0) {
             *old = word.load(Relaxed).to_le_bytes();
         }
-        let codes = self.encode(flat, &old, memory, entry, epochs);
+        let mut codes = old;
+        let Some(these) = codes.get_mut(some.clone()) else { return };
+        self.encode(flat, these, memory, entry, some.start, epochs);
         let words = codes.as_chunks().0.iter().zip(old.as_chunks().0);
         for (word, (codes, old)) in line.0.iter().zip(words) {
             if codes != old {
@@ -144,7 +150,7 @@ impl Codes {
             }
         }
         // No longer counted only now that nobody can find them there.
-        let mut left = &codes[..];
+        let (Some(mut left), Some(old)) = (codes.get(some.clone()), old.get(some)) else { return };
         for run in old.chunk_by(|a, b| a == b) {
             let Some((these, rest)) = left.split_at_checked(run.len()) else { return };
             if let Some(&code) = run.first() {
@@ -155,16 +161,25 @@ impl Codes {
         }
     }
 
-    /// The codes of an entry's slots, of which those that are not `old` are counted.
+    /// Puts the codes of an entry's slots from one on in the place of those that they had, and
+    /// counts what is another.
     fn encode(
-        &mut self, flat: &Flat, old: &[u8; SLOTS], memory: &[Memory], entry: u32, epochs: &Epochs,
-    ) -> [u8; SLOTS] {
-        let slots = if entry & CHILD == 0 { [entry; SLOTS] } else { slots(memory, entry) };
-        let (mut codes, mut from) = (*old, 0);
-        for run in slots.chunk_by(|a, b| a == b) {
+        &mut self, flat: &Flat, codes: &mut [u8], memory: &[Memory], entry: u32, first: usize,
+        epochs: &Epochs,
+    ) {
+        let mut slots = [entry; SLOTS];
+        let Some(some) = slots.get_mut(first..first + codes.len()) else { return };
+        if entry & CHILD != 0 && codes.len() <= FEW {
+            some.iter_mut().zip(first..).for_each(|(to, slot)| *to = walk(memory, entry, slot).0);
+        } else if entry & CHILD != 0 {
+            slots = block::slots(memory, entry);
+        }
+        let Some(mut slots) = slots.get(first..first + codes.len()) else { return };
+        let mut left = codes;
+        while let Some(run) = slots.chunk_by(|a, b| a == b).next() {
             let value = run.first().map_or(0, |&slot| if slot & CHILD == 0 { slot } else { CHILD });
-            let Some(these) = codes.get_mut(from..from + run.len()) else { break };
-            from += run.len();
+            let Some((these, rest)) = left.split_at_mut_checked(run.len()) else { return };
+            (left, slots) = (rest, slots.get(run.len()..).unwrap_or(&[]));
             // Most are as they were: no need to look for their codes.
             if these.iter().all(|code| self.of.get(usize::from(*code)).is_some_and(|of| of.value == value)) {
                 continue;
@@ -174,7 +189,6 @@ impl Codes {
             self.count(code, more as i32, epochs);
             these.fill(code);
         }
-        codes
     }
 
     pub(super) fn octets(&self) -> usize {
@@ -197,7 +211,7 @@ impl Codes {
             codes.count(code, 1, &epochs);
         }
         for index in 0..flat.lines.len() {
-            codes.store(&flat, &read.lines, index, read.inside.entry(index), &epochs);
+            codes.store(&flat, &read.lines, index, read.inside.entry(index), 0..SLOTS, &epochs);
         }
         for of in codes.of.iter_mut().skip(FIRST).take(counts.len()) {
             of.slots -= 1;
@@ -244,7 +258,8 @@ mod tests {
         let (mut codes, memory) = (Codes::new(), zeroed(1));
         let epochs = Epochs::new(1);
         let mut reader = epochs.reader().unwrap();
-        let mut store = |index: usize, value: u32| codes.store(&flat, &memory, index, value, &epochs);
+        let mut store =
+            |index: usize, value: u32| codes.store(&flat, &memory, index, value, 0..SLOTS, &epochs);
         let values = CODES - FIRST;
         for index in 0..values {
             store(index, 1000 + index as u32);

@@ -60,6 +60,12 @@ impl Flat {
         Self { bits, down: bits - zone.short, lines: zeroed(1 << zone.bits), values }
     }
 
+    /// Bits after those, of the first 32.
+    #[inline(always)]
+    pub(super) fn rest(&self) -> u32 {
+        (u32::BITS - self.bits) & 31
+    }
+
     /// The line of a slot.
     #[inline(always)]
     pub(super) fn line(&self, slot: usize) -> usize {

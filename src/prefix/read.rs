@@ -69,29 +69,19 @@ impl Head {
 impl<A: Address> PrefixTable<A> for PrefixRead<A> {
     #[inline(always)]
     fn lookup(&self, address: A) -> Option<NonZeroU32> {
-        let mut found = match &self.flat {
-            None => self.inside.entry(self.inside.index(address.high())),
-            Some(flat) => {
-                // Acquire: all of a change that is done is seen.
-                let done = self.done.load(Acquire);
-                let found = flat.value(address.top(flat.bits));
-                fence(Acquire);
-                // As in batches: no branch for those that short prefixes cover.
-                if self.begun.load(Relaxed) != done {
-                    return self.lookup_covering(address);
-                } else if found & CHILD == 0 {
-                    return NonZeroU32::new(found);
-                }
-                self.inside.entry(self.inside.index(address.high()))
+        if let Some(flat) = &self.flat {
+            // Acquire: all of a change that is done is seen.
+            let done = self.done.load(Acquire);
+            let found = flat.value(address.top(flat.bits));
+            fence(Acquire);
+            // As in batches: no branch for those that short prefixes cover.
+            if self.begun.load(Relaxed) != done {
+                return self.lookup_covering(address);
+            } else if found & CHILD == 0 {
+                return NonZeroU32::new(found);
             }
-        };
-        if found & CHILD != 0 {
-            found = self.machine.descend(self, found, address);
         }
-        match NonZeroU32::new(found) {
-            None => self.lookup_covering(address),
-            some => some,
-        }
+        self.walk_down(address)
     }
 
     #[inline(always)]
@@ -116,11 +106,46 @@ impl<A: Address> PrefixTable<A> for PrefixRead<A> {
 
     #[inline]
     fn lookup_batch(&self, addresses: &[A], found: &mut [Option<NonZeroU32>]) {
-        self.machine.lookup_batch(self, addresses, found);
+        self.lookup_each(addresses, found, |address| *address, |found, value| *found = value);
     }
 }
 
 impl<A: Address> PrefixRead<A> {
+    /// Looks up what `address` makes of each key, as many as there are places in `found`; `put`
+    /// is told the place and what was found. For who has addresses within larger keys: both
+    /// become part of the loops.
+    #[inline(always)]
+    pub(crate) fn lookup_each<K, F>(
+        &self, keys: &[K], found: &mut [F], address: impl Fn(&K) -> A + Copy,
+        put: impl Fn(&mut F, Option<NonZeroU32>) + Copy,
+    ) {
+        self.machine.lookup_each(self, keys, found, address, put);
+    }
+
+    /// Whether most lookups find their answer in the first line.
+    pub(crate) const fn has_codes(&self) -> bool {
+        self.flat.is_some()
+    }
+
+    /// What stands for a key in the direct table and below.
+    #[inline(always)]
+    fn walk_down(&self, key: A) -> Option<NonZeroU32> {
+        let mut found = self.inside.entry(self.inside.index(key.high()));
+        if found & CHILD != 0 {
+            found = self.machine.descend(self, found, key);
+        }
+        match NonZeroU32::new(found) {
+            None => self.lookup_covering(key),
+            some => some,
+        }
+    }
+
+    /// The same for one of a batch.
+    #[inline(never)]
+    pub(super) fn lookup_below(&self, key: A) -> u32 {
+        self.walk_down(key).map_or(0, NonZeroU32::get)
+    }
+
     #[inline(always)]
     pub(super) fn zone(&self, key: A) -> &Zone {
         match &self.outside {

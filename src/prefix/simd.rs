@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*, fence};
 
 use super::address::Address;
 use super::arena::Line;
-use super::batch::{GROUP, HALF, Half};
+use super::batch::{Asked, GROUP, HALF, Half};
 use super::block::{line, walk};
 use super::flat::{BELOW, Flat, NOTHING};
 use super::read::PrefixRead;
@@ -28,9 +28,14 @@ pub(super) trait Isa: Copy {
     /// The entries at `index`; of what is beyond the end the last. Relaxed loads.
     fn fetch(self, entries: &[AtomicU32], index: &Half) -> Half;
 
-    /// What the codes of slots stand for; for which of them that is a chunk, and for which what
-    /// their short cells have. A slot beyond the end is one of the last line.
-    fn decode(self, flat: &Flat, slots: &[u32; GROUP], found: &mut [u32; GROUP]) -> (u32, u32);
+    /// What the codes of slots stand for, which are the first of so many 32 bits; for which of
+    /// them that is a chunk, and for which what their short cells have.
+    fn decode<const N: usize>(self, flat: &Flat, tops: &[u32; N], found: &mut [u32; N]) -> (u32, u32);
+
+    /// See [`PrefixRead::go_all`]: one function for all that look up in this way.
+    fn go_all<A: Address>(
+        self, read: &PrefixRead<A>, keys: &[A; GROUP], asked: Asked, found: &mut [u32; GROUP],
+    );
 
     /// Puts the low half of the cell at `index`, if there is one, in the place of what is 0
     /// among `found`. Acquire loads.
@@ -70,15 +75,22 @@ impl Isa for Portable {
         index.map(|at| entries.get(last.min(at as usize)).map_or(0, |entry| entry.load(Relaxed)))
     }
     #[inline(always)]
-    fn decode(self, flat: &Flat, slots: &[u32; GROUP], found: &mut [u32; GROUP]) -> (u32, u32) {
+    fn decode<const N: usize>(self, flat: &Flat, tops: &[u32; N], found: &mut [u32; N]) -> (u32, u32) {
+        let slots = tops.map(|top| top >> flat.rest());
         let codes = slots.map(|slot| flat.code(slot as usize));
         // The values were written before the codes were.
         fence(Acquire);
-        let each = found.iter_mut().zip(&codes).zip(slots);
+        let each = found.iter_mut().zip(&codes).zip(&slots);
         each.for_each(|((found, code), slot)| *found = flat.meaning(*code, *slot as usize));
         codes.iter().zip(0..).fold((0, 0), |(below, covered), (code, nth)| {
             (below | u32::from(*code == BELOW) << nth, covered | u32::from(*code == NOTHING) << nth)
         })
+    }
+    #[inline(always)]
+    fn go_all<A: Address>(
+        self, read: &PrefixRead<A>, keys: &[A; GROUP], asked: Asked, found: &mut [u32; GROUP],
+    ) {
+        read.go_all(self, keys, asked, found);
     }
     #[inline(always)]
     fn fetch_missing(self, cells: &[AtomicU64], index: &Half, found: &mut Half) {
@@ -119,17 +131,18 @@ impl Machine {
 
     /// Many keys, see [`PrefixRead::look_up_all`].
     #[inline(always)]
-    pub(super) fn lookup_batch<A: Address>(
-        self, read: &PrefixRead<A>, keys: &[A], found: &mut [Option<NonZeroU32>],
+    pub(super) fn lookup_each<A: Address, K, F>(
+        self, read: &PrefixRead<A>, keys: &[K], found: &mut [F], address: impl Fn(&K) -> A + Copy,
+        put: impl Fn(&mut F, Option<NonZeroU32>) + Copy,
     ) {
         match self {
-            Self::Portable => read.look_up_all(Portable, keys, found),
+            Self::Portable => read.look_up_all(Portable, keys, found, address, put),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a `Counting` says that the machine has the features.
-            Self::Counting(_) => unsafe { x86::count(read, keys, found) },
+            Self::Counting(_) => unsafe { x86::count(read, keys, found, address, put) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a `Wide` says that the machine has the features.
-            Self::Wide(isa) => unsafe { x86::wide(isa, read, keys, found) },
+            Self::Wide(isa) => unsafe { x86::wide(isa, read, keys, found, address, put) },
         }
     }
 
@@ -166,7 +179,7 @@ mod x86 {
 
     use super::super::block::{LINES, NARROW, UNIT};
     use super::super::flat::{BELOW, CODES, Flat, NOTHING, WORDS};
-    use super::{Address, GROUP, Half, Isa, Line, Portable, PrefixRead};
+    use super::{Address, Asked, GROUP, HALF, Half, Isa, Line, Portable, PrefixRead};
 
     macro_rules! has {
         ($($feature:tt)*) => {{
@@ -200,8 +213,11 @@ mod x86 {
     }
 
     #[target_feature(enable = "bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn count<A: Address>(read: &PrefixRead<A>, keys: &[A], found: &mut [Option<NonZeroU32>]) {
-        read.look_up_all(Portable, keys, found);
+    pub(super) fn count<A: Address, K, F>(
+        read: &PrefixRead<A>, keys: &[K], found: &mut [F], address: impl Fn(&K) -> A + Copy,
+        put: impl Fn(&mut F, Option<NonZeroU32>) + Copy,
+    ) {
+        read.look_up_all(Portable, keys, found, address, put);
     }
 
     #[cfg(not(target_feature = "popcnt"))]
@@ -211,10 +227,19 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx512f,avx512dq,avx512vpopcntdq,bmi1,bmi2,lzcnt,popcnt")]
-    pub(super) fn wide<A: Address>(
-        isa: Wide, read: &PrefixRead<A>, keys: &[A], found: &mut [Option<NonZeroU32>],
+    pub(super) fn wide<A: Address, K, F>(
+        isa: Wide, read: &PrefixRead<A>, keys: &[K], found: &mut [F], address: impl Fn(&K) -> A + Copy,
+        put: impl Fn(&mut F, Option<NonZeroU32>) + Copy,
     ) {
-        read.look_up_all(isa, keys, found);
+        read.look_up_all(isa, keys, found, address, put);
+    }
+
+    #[inline(never)]
+    #[target_feature(enable = "avx512f,avx512dq,avx512vpopcntdq,bmi1,bmi2,lzcnt,popcnt")]
+    fn go_all<A: Address>(
+        isa: Wide, read: &PrefixRead<A>, keys: &[A; GROUP], asked: Asked, found: &mut [u32; GROUP],
+    ) {
+        read.go_all(isa, keys, asked, found);
     }
 
     impl Isa for Wide {
@@ -229,9 +254,16 @@ mod x86 {
             unsafe { fetch(entries, index) }
         }
         #[inline(always)]
-        fn decode(self, flat: &Flat, slots: &[u32; GROUP], found: &mut [u32; GROUP]) -> (u32, u32) {
+        fn decode<const N: usize>(self, flat: &Flat, tops: &[u32; N], found: &mut [u32; N]) -> (u32, u32) {
             // SAFETY: `self` says that the machine has the features.
-            unsafe { decode(flat, slots, found) }
+            unsafe { decode(flat, tops, found) }
+        }
+        #[inline(always)]
+        fn go_all<A: Address>(
+            self, read: &PrefixRead<A>, keys: &[A; GROUP], asked: Asked, found: &mut [u32; GROUP],
+        ) {
+            // SAFETY: `self` says that the machine has the features.
+            unsafe { go_all(self, read, keys, asked, found) }
         }
         #[inline(always)]
         fn fetch_missing(self, cells: &[AtomicU64], index: &Half, found: &mut Half) {
@@ -318,44 +350,46 @@ mod x86 {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq")]
-    fn decode(flat: &Flat, slots: &[u32; GROUP], found: &mut [u32; GROUP]) -> (u32, u32) {
-        const { assert!(CODES == 1 << 8 && BELOW == 0) };
+    fn decode<const N: usize>(flat: &Flat, tops: &[u32; N], found: &mut [u32; N]) -> (u32, u32) {
+        const { assert!(CODES == 1 << 8 && BELOW == 0 && N <= 2 * HALF) };
         let (Some(last_code), Some(last_value)) = (last(flat.lines.len() * WORDS), last(flat.values.len()))
         else {
             return (0, 0);
         };
         let all = |number: u32| _mm512_set1_epi32(number.cast_signed());
+        let rest = _mm_cvtsi32_si128(flat.rest().cast_signed());
         let cell = _mm_cvtsi32_si128(flat.down.cast_signed());
-        let words = |slots: &Half| {
+        // All words are asked for before any is waited for.
+        let mut words = [(_mm512_setzero_si512(), _mm512_setzero_si512()); 2];
+        for ((slots, word), tops) in words.iter_mut().zip(tops.as_chunks::<HALF>().0) {
             // SAFETY: a `Half` is 64 octets that may be read. The words stand at the last one of
             // the last line at most.
             unsafe {
-                let slots = _mm512_loadu_si512(slots.as_ptr().cast());
-                let at = _mm512_min_epu32(_mm512_srli_epi32::<2>(slots), last_code);
-                (slots, gather(flat.lines.as_ptr().cast(), at, 0xffff))
+                *slots = _mm512_srl_epi32(_mm512_loadu_si512(tops.as_ptr().cast()), rest);
+                let at = _mm512_min_epu32(_mm512_srli_epi32::<2>(*slots), last_code);
+                *word = gather(flat.lines.as_ptr().cast(), at, 0xffff);
             }
-        };
-        let ([first, second], _) = slots.as_chunks() else { return (0, 0) };
-        let (first, second) = (words(first), words(second));
+        }
         // The values were written before the codes were.
         fence(Acquire);
-        let values = |(slots, words): (__m512i, __m512i), found: &mut Half| {
-            let down = _mm512_slli_epi32::<3>(_mm512_and_si512(slots, all(3)));
-            let codes = _mm512_and_si512(_mm512_srlv_epi32(words, down), all(0xff));
-            let covered = _mm512_cmpeq_epi32_mask(codes, all(NOTHING.into()));
-            let cells = _mm512_add_epi32(_mm512_srl_epi32(slots, cell), all(CODES as u32));
-            let at = _mm512_min_epu32(_mm512_mask_mov_epi32(codes, covered, cells), last_value);
+        let (mut below, mut covered) = (0, 0);
+        let halves = words.iter().zip(found.as_chunks_mut::<HALF>().0).zip([0, HALF]);
+        for (((slots, word), found), first) in halves {
+            let down = _mm512_slli_epi32::<3>(_mm512_and_si512(*slots, all(3)));
+            let codes = _mm512_and_si512(_mm512_srlv_epi32(*word, down), all(0xff));
+            let short = _mm512_cmpeq_epi32_mask(codes, all(NOTHING.into()));
+            let cells = _mm512_add_epi32(_mm512_srl_epi32(*slots, cell), all(CODES as u32));
+            let at = _mm512_min_epu32(_mm512_mask_mov_epi32(codes, short, cells), last_value);
             // SAFETY: a `Half` is 64 octets that may be written. The elements stand at the last
             // value at most.
             unsafe {
                 let values = gather(flat.values.as_ptr().cast(), at, 0xffff);
                 _mm512_storeu_si512(found.as_mut_ptr().cast(), values);
             }
-            (u32::from(_mm512_testn_epi32_mask(codes, codes)), u32::from(covered))
-        };
-        let ([low, high], _) = found.as_chunks_mut() else { return (0, 0) };
-        let (low, high) = (values(first, low), values(second, high));
-        (low.0 | high.0 << 16, low.1 | high.1 << 16)
+            below |= u32::from(_mm512_testn_epi32_mask(codes, codes)) << first;
+            covered |= u32::from(short) << first;
+        }
+        (below, covered)
     }
 
     #[inline]
@@ -504,7 +538,7 @@ mod tests {
         }
     }
 
-    /// Codes of all slots, and of some beyond the end.
+    /// Codes of all slots, by 32 and by 16, whatever stands below a slot's bits.
     #[test]
     fn all_machines_decode_the_same() {
         let flat = Flat::new(&Zone::new(0u32, 0, 7));
@@ -516,10 +550,12 @@ mod tests {
         }
         let mut seen = [0; 2];
         for round in 0..300u32 {
-            let slots =
-                core::array::from_fn(|nth| [(round * 29 + nth as u32) % (64 << 7), u32::MAX][nth / 31]);
+            let slots: [u32; GROUP] =
+                core::array::from_fn(|nth| [(round * 29 + nth as u32) % (64 << 7), (64 << 7) - 1][nth / 31]);
+            let tops = slots.map(|slot| (slot << 19) + slot * 37 % (1 << 19));
+            let half: &Half = tops.first_chunk().unwrap();
             let mut expected = [0; GROUP];
-            let masks = Portable.decode(&flat, &slots, &mut expected);
+            let masks = Portable.decode(&flat, &tops, &mut expected);
             for (nth, slot) in slots.iter().enumerate() {
                 let code = flat.code(*slot as usize);
                 assert_eq!(expected[nth], flat.meaning(code, *slot as usize));
@@ -528,19 +564,17 @@ mod tests {
             }
             seen = [seen[0] + masks.0.count_ones(), seen[1] + masks.1.count_ones()];
             for machine in Machine::all() {
-                let mut found = [0; GROUP];
+                let (mut all, mut some) = ([0; GROUP], [0; HALF]);
                 let bits = match machine {
                     #[cfg(target_arch = "x86_64")]
-                    Machine::Wide(isa) => isa.decode(&flat, &slots, &mut found),
-                    _ => Portable.decode(&flat, &slots, &mut found),
+                    Machine::Wide(isa) => {
+                        (isa.decode(&flat, &tops, &mut all), isa.decode(&flat, half, &mut some))
+                    }
+                    _ => (Portable.decode(&flat, &tops, &mut all), Portable.decode(&flat, half, &mut some)),
                 };
-                // Beyond the end any code of the last line will do.
-                let known = |(below, covered): (u32, u32)| (below << 1, covered << 1);
-                assert_eq!(
-                    (known(bits), &found[..31]),
-                    (known(masks), &expected[..31]),
-                    "{machine:?}, {round}"
-                );
+                let low = (masks.0 & 0xffff, masks.1 & 0xffff);
+                assert_eq!((bits.0, all), (masks, expected), "{machine:?}, {round}");
+                assert_eq!((bits.1, &some[..]), (low, &expected[..HALF]), "{machine:?}, {round}");
             }
         }
         assert!(seen.iter().all(|count| *count > 100), "{seen:?}");

@@ -100,6 +100,8 @@ impl<A: Address> PrefixControl<A> {
                 self.replace(read, at, level);
             }
         }
+        let slot = slot_of(0);
+        self.change.slots = Some(if last == 0 { covered(position) } else { slot..slot + 1 });
         self.change.entries.push((index, below));
         Some(old)
     }

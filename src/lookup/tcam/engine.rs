@@ -120,10 +120,11 @@ impl Engine {
         }
     }
 
-    /// Whether it has routes that do not stay in the nearest cache.
+    /// Whether it has routes that do not stay in the nearest cache, beyond the line that is
+    /// fetched first.
     #[inline(always)]
     pub(super) fn has_far_routes(&self) -> bool {
-        self.far && self.routes.as_deref().is_some_and(|routes| !routes.is_near())
+        self.far && self.routes.as_deref().is_some_and(|routes| !routes.is_near() && routes.goes_deeper())
     }
 
     /// Without filters but for these routes.
@@ -323,6 +324,12 @@ impl Control {
     }
 }
 
+/// Routes to reserve room for besides so many. An eighth, but of a large table less: its next
+/// routes stand beside others, and take a quarter of the room that is reserved for a route.
+fn spare(routes: usize) -> usize {
+    (routes / 8).clamp(64, 1 << 14).max(routes / 64)
+}
+
 /// Octets: some 30,000 routes, or as many filters.
 const LARGE: usize = 4 << 20;
 
@@ -347,7 +354,7 @@ pub(super) fn build(
     let (mut engine, mut control) = (Engine::new(None, generation), Control::default());
     match shape {
         Shape::Layers(field) => {
-            let spare = (below.len() / 8).max(64);
+            let spare = spare(below.len());
             if let Some((routes, routes_control)) =
                 Routes::build(order.slice, field, below, spare, order.bound.saturating_sub(OWN_LINES))
             {

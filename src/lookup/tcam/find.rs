@@ -1,16 +1,17 @@
 //! Lookups of many keys of any slices.
 
+use core::hint::select_unpredictable;
+
 use crate::id::SliceId;
 use crate::key::TableKey;
 use crate::lookup::Word;
 use crate::lookup::exact::ExactProbe;
 use crate::lookup::forest::lookup_each;
 use crate::lookup::tcam::engine::{Engine, Upper};
-use crate::lookup::tcam::routes::{Routes, word};
+use crate::lookup::tcam::routes::Routes;
 
 /// Keys in flight.
 const BATCH: usize = 32;
-const HALF: usize = BATCH / 2;
 
 /// What is stored with the best match of each key; stops at the shorter of the two.
 #[inline(always)]
@@ -93,7 +94,7 @@ fn of_one<V: Word>(slice: SliceId, engine: &Engine, keys: &[TableKey], found: &m
 
 #[inline(never)]
 fn of_far_routes<V: Word>(routes: &Routes, keys: &[TableKey], found: &mut [Option<V>]) {
-    of_routes(routes, keys, found, |_, word| word);
+    routes.lookup_each(keys, found, |found, value| *found = value);
 }
 
 #[inline(never)]
@@ -105,42 +106,9 @@ fn of_parts<V: Word>(
         Upper::Exact(exact) => exact.batch(keys, found, |key| key.key(), |_, word| word.map(V::of)),
     }
     if let Some(routes) = routes {
-        of_routes(routes, keys, found, |above, word| above.or(word));
-    }
-}
-
-/// Up to [`BATCH`] keys among routes; `join` is given what was found above them.
-#[inline(always)]
-fn of_routes<V: Word>(
-    routes: &Routes, keys: &[TableKey], found: &mut [Option<V>],
-    join: impl Fn(Option<V>, Option<V>) -> Option<V> + Copy,
-) {
-    if let (Ok(keys), Ok(found)) = (keys.try_into(), (&mut *found).try_into()) {
-        return of_routes_by::<_, BATCH>(routes, keys, found, join);
-    }
-    let (whole, rest) = keys.as_chunks::<HALF>();
-    let (answers, left) = found.as_chunks_mut::<HALF>();
-    for (keys, found) in whole.iter().zip(answers) {
-        of_routes_by(routes, keys, found, join);
-    }
-    if !rest.is_empty() {
-        let (mut keys, mut found) = ([TableKey::default(); HALF], [None; HALF]);
-        keys.iter_mut().zip(rest).for_each(|(to, key)| *to = *key);
-        found.iter_mut().zip(&*left).for_each(|(to, found)| *to = *found);
-        of_routes_by(routes, &keys, &mut found, join);
-        left.iter_mut().zip(found).for_each(|(to, found)| *to = found);
-    }
-}
-
-#[inline(always)]
-fn of_routes_by<V: Word, const N: usize>(
-    routes: &Routes, keys: &[TableKey; N], found: &mut [Option<V>; N],
-    join: impl Fn(Option<V>, Option<V>) -> Option<V>,
-) {
-    let mut values = [None; N];
-    routes.lookup_batch(keys, &mut values);
-    for (found, value) in found.iter_mut().zip(values) {
-        *found = join(*found, value.map(|value| V::of(word(value))));
+        routes.lookup_each(keys, found, |found: &mut Option<V>, value| {
+            *found = select_unpredictable(found.is_some(), *found, value);
+        });
     }
 }
 

@@ -1,6 +1,7 @@
 //! Routes of a slice: prefixes of one field of its keys, found by the prefix engine.
 
 use alloc::vec::Vec;
+use core::hint::select_unpredictable;
 use core::num::NonZeroU32;
 
 use crate::epoch::Epochs;
@@ -8,7 +9,7 @@ use crate::id::SliceId;
 use crate::key::{LookupKey, TableKey};
 use crate::lookup::tcam::row::{Changed, Row};
 use crate::lookup::tcam::shape::{self, Field};
-use crate::lookup::{Filter, Hit, Place, RangedFilter, Rank};
+use crate::lookup::{Filter, Hit, Place, RangedFilter, Rank, Word};
 use crate::prefix::{
     Address, Form, InsertError, MOST_VALUE, Octets, Prefix, PrefixControl, PrefixRead, PrefixTable,
     PrefixTrie, UpdateError,
@@ -49,9 +50,7 @@ impl Routes {
     pub(super) fn build(
         slice: SliceId, field: Field, rows: &[Row], spare: usize, bound: u32,
     ) -> Option<(Self, RoutesControl)> {
-        // Codes for the first levels gain nothing in a vector whose keys are fetched ahead, and
-        // cost 16 MiB and half of an update: see docs/lookup.md.
-        let form = Form { spare, bound, flat: Some(false), ..Form::default() };
+        let form = Form { spare, bound, ..Form::default() };
         let sum = shape::Prefix::of(rows.first()?.place.rank(), &rows.first()?.filter)?.sum;
         let mut routes: Vec<(u128, u32, u32)> = Vec::with_capacity(rows.len());
         for row in rows {
@@ -91,6 +90,14 @@ impl Routes {
         self.near
     }
 
+    /// Whether lookups go on from the first line to others, mostly.
+    pub(super) const fn goes_deeper(&self) -> bool {
+        match &self.trie {
+            Trie::Narrow(trie) => !trie.has_codes(),
+            Trie::Wide(trie) => !trie.has_codes(),
+        }
+    }
+
     /// The address of up to 32 bits in a key.
     #[inline(always)]
     fn short(&self, key: u128) -> u32 {
@@ -126,14 +133,20 @@ impl Routes {
         }
     }
 
-    /// What is stored for each key: a word and 1.
+    /// Looks up as many keys as there are places in `found`; `put` is told the place and what is
+    /// stored.
     #[inline(always)]
-    pub(super) fn lookup_batch<const N: usize>(
-        &self, keys: &[TableKey; N], found: &mut [Option<NonZeroU32>; N],
+    pub(super) fn lookup_each<V: Word, F>(
+        &self, keys: &[TableKey], found: &mut [F], put: impl Fn(&mut F, Option<V>) + Copy,
     ) {
+        let put = |found: &mut F, value| put(found, of_value(value));
         match &self.trie {
-            Trie::Narrow(trie) => trie.lookup_batch(&keys.map(|key| self.short(key.bits())), found),
-            Trie::Wide(trie) => trie.lookup_batch(&keys.map(|key| self.address(key.bits())), found),
+            // Where IPv4 keys have their destinations: no shift for each.
+            Trie::Narrow(trie) if self.field.top == u32::BITS => {
+                trie.lookup_each(keys, found, |key| key.bits() as u32, put);
+            }
+            Trie::Narrow(trie) => trie.lookup_each(keys, found, |key| self.short(key.bits()), put),
+            Trie::Wide(trie) => trie.lookup_each(keys, found, |key| self.address(key.bits()), put),
         }
     }
 
@@ -280,6 +293,14 @@ fn of(field: Field, sum: u64, rank: Rank, filter: &RangedFilter) -> Option<(u128
 }
 
 #[inline(always)]
-pub(super) fn word(value: NonZeroU32) -> u32 {
+fn word(value: NonZeroU32) -> u32 {
     value.get() - 1
+}
+
+/// What is stored with a route. Not a branch: whether there is one nobody can guess, and so it is
+/// many at a time.
+#[inline(always)]
+fn of_value<V: Word>(value: Option<NonZeroU32>) -> Option<V> {
+    let value = value.map_or(0, NonZeroU32::get);
+    select_unpredictable(value != 0, Some(V::of(value.wrapping_sub(1))), None)
 }
