@@ -14,7 +14,7 @@ pub(super) const GROUP: usize = 2 * HALF;
 /// Keys that instructions take at once, where there are such.
 pub(super) const HALF: usize = 16;
 /// So many keys and fewer go on one by one.
-const FEW: u32 = 4;
+pub(super) const FEW: u32 = 4;
 
 /// What is known of some keys: a value or a chunk each, or 0.
 pub(super) type Half = [u32; HALF];
@@ -104,7 +104,11 @@ impl<A: Address> PrefixRead<A> {
         self.enter(isa, some, &index, next);
         // The words of a chunk were written before its index was.
         fence(Acquire);
-        self.go_down(isa, keys, next);
+        if A::BITS > 32 && self.open > 0 {
+            self.go_down_open(isa, keys, next);
+        } else {
+            self.go_down(isa, keys, next);
+        }
         if next.iter().fold(false, |missed, next| missed | (*next == 0)) {
             self.fall_back(isa, keys, &index, next, len, done);
         }
@@ -174,6 +178,36 @@ impl<A: Address> PrefixRead<A> {
         }
         let each = next.iter_mut().zip(&best);
         each.for_each(|(next, best)| *next = if *next == 0 { *best } else { *next });
+    }
+
+    /// The same where there are open chunks: through these at once, to one of another kind, which
+    /// is the last for most keys.
+    #[inline(always)]
+    #[allow(clippy::indexing_slicing, reason = "below GROUP: see `bits`")]
+    fn go_down_open<I: Isa>(&self, isa: I, keys: &[A; GROUP], next: &mut [u32; GROUP]) {
+        let (first, mut at) = (*next, [self.inside.base(); GROUP]);
+        let on = chunks(next);
+        if on.count_ones() > FEW {
+            let high = core::array::from_fn(|nth| keys[nth].high());
+            isa.pass_open(&self.lines, self.open, &high, next, &mut at);
+        }
+        for nth in bits(chunks(next)) {
+            next[nth] = self.descend(next[nth], 0, keys[nth], at[nth]);
+        }
+        let missed = next.iter().zip(0..).fold(0u32, |bits, (next, nth)| bits | u32::from(*next == 0) << nth);
+        if missed & on != 0 {
+            self.cover(keys, missed & on, &first, next);
+        }
+    }
+
+    /// One by one, those for which the last chunk has nothing: what covers open chunks on their
+    /// way was left out.
+    #[allow(clippy::indexing_slicing, reason = "below GROUP: see `bits`")]
+    #[inline(never)]
+    fn cover(&self, keys: &[A; GROUP], some: u32, first: &[u32; GROUP], found: &mut [u32; GROUP]) {
+        for nth in bits(some) {
+            found[nth] = self.descend_covered(first[nth], keys[nth], self.inside.base());
+        }
     }
 
     /// Answers for the keys that found nothing at the end of their way: `index` is where they
@@ -335,9 +369,14 @@ mod tests {
             tried::<u32>(form(skip, bits), 12, |bits| (bits >> 32) as u32);
             tried::<u64>(form(skip, bits), 12, |bits| bits);
             tried::<u128>(form(skip, bits), 12, |bits| u128::from(bits) << 64 | u128::from(bits) << 7);
+            let open = Form { open: Some(true), ..form(skip, bits) };
+            tried::<u64>(open, 12, |bits| bits);
+            tried::<u128>(open, 12, |bits| u128::from(bits) << 64 | u128::from(bits) << 7);
             let flat = Form { flat: Some(true), skip: Some(0), ..form(skip, bits) };
             tried::<u32>(flat, 12, |bits| (bits >> 32) as u32);
             tried::<u128>(flat, 12, |bits| u128::from(bits) << 64 | u128::from(bits) << 7);
+            let both = Form { open: Some(true), ..flat };
+            tried::<u128>(both, 12, |bits| u128::from(bits) << 64 | u128::from(bits) << 7);
         }
     }
 }

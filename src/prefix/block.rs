@@ -17,13 +17,17 @@
 //! values of a chunk are narrow where they lie within 2^16 of each other, and no child is
 //! among them. So next hops are that are few, and numbers of lines of a sorted table.
 //!
+//! Where a table has more levels than memory to save, chunks of the first ones that lead to
+//! others are open: 64 slots of 32 bits in four lines, and nothing to count. What covers such a
+//! chunk stands beside its head, since few keys need it.
+//!
 //! Runs counted with a bitmap: W. Eatherton, G. Varghese, Z. Dittia, "Tree bitmap", CCR 34(2),
 //! 2004; H. Asai, Y. Ohara, "Poptrie", SIGCOMM 2015, whose chunks have 64 slots too. Frames: J.
 //! Goldstein, R. Ramakrishnan, U. Shaft, "Compressing Relations and Indexes", ICDE 1998.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::arena::{Line, place};
+use super::arena::{Line, place, word};
 use super::chunk::{CHILD, Slots};
 
 /// Marks a block of narrow lines.
@@ -36,6 +40,18 @@ pub(super) const UNIT: u32 = (1 << LINES) - 1;
 pub(super) const UNIT_WORDS: usize = 4;
 /// The logarithm of the most units of a block: 8 lines.
 pub(super) const MOST_ORDER: u32 = 4;
+
+/// The logarithm of the units of an open block: four lines.
+pub(super) const OPEN_ORDER: u32 = 3;
+/// What marks an open block, under a mask: narrow runs never need eight lines.
+pub(super) const OPEN: u32 = NARROW;
+pub(super) const OPEN_MASK: u32 = NARROW | 3 << LINES;
+
+/// Whether a block is open.
+#[inline(always)]
+pub(super) fn is_open(entry: u32) -> bool {
+    entry & OPEN_MASK == OPEN
+}
 
 /// A block's content, before it has a place.
 #[derive(Debug)]
@@ -56,7 +72,8 @@ pub(super) fn unit(entry: u32) -> usize {
 /// The line that has a slot, and the word of it at which a block of half a line begins.
 #[inline(always)]
 pub(super) fn line(entry: u32, slot: usize) -> (usize, usize) {
-    (unit(entry) / 2 + (slot >> 3 >> (entry >> LINES & 3)), unit(entry) % 2 * UNIT_WORDS)
+    let lines = if is_open(entry) { slot >> 4 } else { slot >> 3 >> (entry >> LINES & 3) };
+    (unit(entry) / 2 + lines, unit(entry) % 2 * UNIT_WORDS)
 }
 
 /// A line of a block.
@@ -106,17 +123,26 @@ impl<'a> Runs<'a> {
     }
 }
 
+/// What an open chunk has for a slot.
+#[inline(always)]
+fn open(memory: &[Line], entry: u32, slot: usize) -> u32 {
+    (word(memory, unit(entry) * UNIT_WORDS + slot / 2) >> (slot % 2 * 32)) as u32
+}
+
 /// What a chunk has for a slot; and what covers all of it in the level above, if the chunk has
-/// children, or 0.
+/// children and is not open, or 0.
 #[inline(always)]
 pub(super) fn walk(memory: &[Line], entry: u32, slot: usize) -> (u32, u32) {
+    if is_open(entry) {
+        return (open(memory, entry, slot), 0);
+    }
     let Some(runs) = Runs::of(memory, entry, slot) else { return (0, 0) };
     let nth = runs.rank(slot);
     // Predicted: the way goes on below wide chunks only.
     if entry & NARROW != 0 { (runs.narrow(nth), 0) } else { (runs.wide(nth), runs.wide(0)) }
 }
 
-/// What covers all of a chunk in the level above.
+/// What covers all of a chunk that is not open in the level above.
 pub(super) fn above(memory: &[Line], entry: u32) -> u32 {
     Runs::of(memory, entry, 0).map_or(0, |runs| runs.leaf(entry, 0))
 }
@@ -124,6 +150,10 @@ pub(super) fn above(memory: &[Line], entry: u32) -> u32 {
 /// All slots of a chunk.
 pub(super) fn slots(memory: &[Line], entry: u32) -> Slots {
     let mut slots = [0; 64];
+    if is_open(entry) {
+        slots.iter_mut().zip(0..).for_each(|(to, slot)| *to = open(memory, entry, slot));
+        return slots;
+    }
     let part = 8 << (entry >> LINES & 3);
     for first in (0..64).step_by(part) {
         let Some(runs) = Runs::of(memory, entry, first) else { continue };
@@ -143,6 +173,28 @@ pub(super) fn slots(memory: &[Line], entry: u32) -> Slots {
 }
 
 impl Encoded {
+    /// Of slots with children, in an open block.
+    pub(super) fn open(slots: &Slots) -> Self {
+        let mut words = [0; UNIT_WORDS << MOST_ORDER];
+        for (word, [low, high]) in words.iter_mut().zip(slots.as_chunks().0) {
+            *word = u64::from(*high) << 32 | u64::from(*low);
+        }
+        Self { words, order: OPEN_ORDER, form: CHILD | OPEN }
+    }
+
+    /// Of an open chunk with something else in one of its slots.
+    pub(super) fn with_slot(memory: &[Line], entry: u32, slot: usize, new: u32) -> Self {
+        let mut words = [0; UNIT_WORDS << MOST_ORDER];
+        for (to, at) in words.iter_mut().take(UNIT_WORDS << OPEN_ORDER).zip(unit(entry) * UNIT_WORDS..) {
+            *to = word(memory, at);
+        }
+        if let Some(word) = words.get_mut(slot / 2) {
+            let up = slot % 2 * 32;
+            *word = *word & !(u64::from(u32::MAX) << up) | u64::from(new) << up;
+        }
+        Self { words, order: OPEN_ORDER, form: CHILD | OPEN }
+    }
+
     /// Of the slots, and what covers all of them.
     pub(super) fn new(slots: &Slots, above: u32) -> Self {
         let mut begins = 1u64;
@@ -253,6 +305,7 @@ mod tests {
             let at = 16 + if encoded.order == 0 { round & 1 } else { 0 };
             let entry = encoded.write(&memory, at);
             narrow += u32::from(entry & NARROW != 0);
+            assert!(!is_open(entry));
             assert_eq!(super::slots(&memory, entry), slots);
             for (slot, &value) in slots.iter().enumerate() {
                 let (found, above) = walk(&memory, entry, slot);
@@ -262,6 +315,25 @@ mod tests {
         }
         assert!(orders.iter().all(|count| *count > 100), "all sizes were tried: {orders:?}");
         assert!((1000..19_000).contains(&narrow), "{narrow}");
+    }
+
+    #[test]
+    fn open_blocks_read_as_they_were_written() {
+        let memory = zeroed::<Line>(16);
+        let mut slots: Slots = core::array::from_fn(|slot| (slot as u32).wrapping_mul(0x9e37_79b1));
+        let entry = Encoded::open(&slots).write(&memory, 8);
+        assert!(is_open(entry));
+        for changed in 0..64 {
+            slots[changed] ^= u32::MAX;
+            let entry = Encoded::with_slot(&memory, entry, changed, slots[changed]).write(&memory, 16);
+            assert_eq!((super::slots(&memory, entry), unit(entry)), (slots, 16));
+            for (slot, &value) in slots.iter().enumerate() {
+                assert_eq!(walk(&memory, entry, slot), (value, 0));
+                let (line, first) = line(entry, slot);
+                assert_eq!((line, first), (8 + slot / 16, 0));
+            }
+            slots[changed] ^= u32::MAX;
+        }
     }
 
     const MOST: u32 = super::super::form::MOST_VALUE - 1;

@@ -96,6 +96,7 @@ fn build<A: Address>(
         outside: (skip > 0).then(|| Zone::new(A::default(), 0, 8)),
         top,
         flat: None,
+        open: form.open(skip + bits, sorted),
         lines: zeroed(0),
         heads: zeroed(0),
         own: zeroed(0),

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::address::Address;
 use super::arena::Block;
-use super::block::{Encoded, unit};
+use super::block::{Encoded, is_open, unit};
 use super::chunk::Chunk;
 use super::codes::SLOTS;
 use super::control::PrefixControl;
@@ -59,13 +59,33 @@ impl<A: Address> PrefixControl<A> {
 
     /// Writes a chunk that nobody can reach yet. `None` if there is no room.
     pub(super) fn make(&mut self, read: &PrefixRead<A>, chunk: &Chunk, level: usize) -> Option<u32> {
-        let encoded = Encoded::new(&chunk.slots, chunk.above);
+        let open = level < read.open && chunk.has_children();
+        let encoded =
+            if open { Encoded::open(&chunk.slots) } else { Encoded::new(&chunk.slots, chunk.above) };
+        self.write(read, &encoded, chunk.own, chunk.above, level)
+    }
+
+    /// A copy of the open chunk at `at` that has another one in a slot.
+    pub(super) fn with_child(
+        &mut self, read: &PrefixRead<A>, at: u32, slot: usize, child: u32, level: usize,
+    ) -> Option<u32> {
+        let encoded = Encoded::with_slot(&read.lines, at, slot, child);
+        self.replace(read, at, level);
+        self.write(read, &encoded, read.head(at).own(), read.above(at), level)
+    }
+
+    fn write(
+        &mut self, read: &PrefixRead<A>, encoded: &Encoded, own: u32, above: u32, level: usize,
+    ) -> Option<u32> {
         let block = self.units.take(encoded.order)?;
         self.change.made.push(Piece::Chunk(level as u8, block));
         self.count(level, true);
         let entry = encoded.write(&read.lines, block.at);
         if let Some(head) = read.heads.get(unit(entry)) {
-            head.store(Head::new(chunk.own, block.order).0, Relaxed);
+            head.store(Head::new(own, block.order).0, Relaxed);
+        }
+        if let Some(cover) = read.heads.get(unit(entry) + 1).filter(|_| is_open(entry)) {
+            cover.store(above, Relaxed);
         }
         self.copied += block.places() as u64 * 32;
         Some(entry)

@@ -125,7 +125,7 @@ impl<A: Address> PrefixControl<A> {
         if needed > bound {
             return Err(InsertError::Cost { needed, bound });
         }
-        if lines(levels(prefix.len(), read.zone_of(prefix).base()), read.firsts()) > bound {
+        if read.lines_of(levels(prefix.len(), read.zone_of(prefix).base())) > bound {
             return Err(UpdateError::RebuildDue.into());
         }
         Ok(())
@@ -228,9 +228,10 @@ impl<A: Address> PrefixControl<A> {
         let mut form = self.form;
         let more = if self.len < self.built + form.spare / 2 { 2 * form.spare } else { form.spare };
         form.spare = more.min(self.len.max(ANY_UPDATE)).max(self.len / 4 + 256);
-        let needed = lines(levels(prefix.len(), read.zone_of(prefix).base()), read.firsts());
+        let needed = read.lines_of(levels(prefix.len(), read.zone_of(prefix).base()));
         if needed > form.bound {
-            (form.skip, form.direct_bits, form.flat) = (Some(0), Some(MOST_BITS), Some(false));
+            (form.skip, form.direct_bits) = (Some(0), Some(MOST_BITS));
+            (form.flat, form.open) = (Some(false), Some(false));
         }
         form
     }
@@ -238,7 +239,7 @@ impl<A: Address> PrefixControl<A> {
     /// The most cache lines that a lookup touches now.
     pub fn cost(&self, read: &PrefixRead<A>) -> u32 {
         let levels = self.levels.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
-        lines(levels as u32, read.firsts())
+        read.lines_of(levels as u32)
     }
 
     /// Prefixes in the table.
@@ -287,6 +288,12 @@ impl<A: Address> PrefixControl<A> {
 }
 
 impl<A: Address> PrefixRead<A> {
+    /// Lines that a key touches at most on so many levels; what covers an open chunk is in a line
+    /// of its own.
+    fn lines_of(&self, levels: u32) -> u32 {
+        lines(levels + levels.min(self.open as u32), self.firsts())
+    }
+
     /// Lines that a key touches at most before it comes to a chunk.
     fn firsts(&self) -> u32 {
         1 + u32::from(self.outside.is_some()) + if self.flat.is_some() { flat::LINES } else { 0 }

@@ -1,6 +1,7 @@
 //! What a table is made for, and why an update was refused.
 
-use super::address::{Address, Prefix};
+use super::address::{Address, FIRST, Prefix};
+use super::block::{OPEN_ORDER, UNIT_WORDS};
 use super::chunk::STRIDE;
 use super::flat;
 
@@ -16,6 +17,12 @@ pub(super) const MOST_BITS: u32 = 20;
 /// the near caches anyway.
 const FLAT_FROM: usize = 1 << 17;
 const FLAT_BITS: u32 = 18;
+
+/// A table that is not told so has open chunks if it has at least so many prefixes; octets of
+/// them a prefix; and on the last level that has them a chunk for so many prefixes.
+const OPEN_FROM: usize = 1 << 14;
+const OPEN_OCTETS: usize = 32;
+const OPEN_LAST: usize = 256;
 
 /// The most levels of chunks: 128 bits, 6 at a time.
 pub(super) const LEVELS: usize = 22;
@@ -37,6 +44,12 @@ pub struct Form {
     /// so for 131,072 prefixes and more, of which seven eighths are such, unless
     /// `direct_bits` is said.
     pub flat: Option<bool>,
+    /// Whether chunks that lead to others shall have a word for each of their slots, down to the
+    /// bit 58 of an address: lookups of many levels take a sixth to a third less time, and such a chunk
+    /// 256 octets instead of 32 to 512. A lookup of what nothing longer covers touches one line more
+    /// for each. Not for addresses of 32 bits, or where `bound` has no room for those lines. Left out, it is so for
+    /// 16,384 prefixes and more, on as many levels as take no more than 32 octets a prefix.
+    pub open: Option<bool>,
     /// Prefixes to reserve memory for, beyond those that the table is made of: 64 octets of
     /// chunks each for addresses of 32 bits, 160 for those of 128. What comes after as much
     /// has gone needs no room to spare. 0 is for who cannot say: some 80 KB are reserved.
@@ -56,6 +69,7 @@ impl Default for Form {
             direct_bits: None,
             skip: None,
             flat: None,
+            open: None,
             spare: 0,
             waiting: None,
             most: usize::MAX,
@@ -177,4 +191,35 @@ impl Form {
             None => worth.then_some(sorted.len() - sorted.len() / 8),
         }
     }
+
+    /// On how many levels below the first `base` bits chunks that lead to others are open.
+    pub(super) fn open<A: Address>(&self, base: u32, sorted: &[Entry<A>]) -> usize {
+        let most = (FIRST.saturating_sub(base) / STRIDE) as usize;
+        let longest = sorted.iter().map(|entry| entry.0.len()).max().unwrap_or(0);
+        let levels = levels(longest, base);
+        let within = lines(levels + levels.min(most as u32), 2 + flat::LINES) <= self.bound;
+        match self.open {
+            _ if A::BITS <= 32 || !within => return 0,
+            Some(open) => return if open { most } else { 0 },
+            None if sorted.len() < OPEN_FROM => return 0,
+            None => (),
+        }
+        let (mut octets, mut open) = (0, 0);
+        for level in 0..most {
+            let count = inner(sorted, base + STRIDE * level as u32);
+            octets += count * ((UNIT_WORDS * 8) << OPEN_ORDER);
+            if octets > OPEN_OCTETS * sorted.len() {
+                break;
+            }
+            open = if count >= sorted.len() / OPEN_LAST { level + 1 } else { open };
+        }
+        open
+    }
+}
+
+/// How many chunks from bit `at` on have others below them.
+fn inner<A: Address>(sorted: &[Entry<A>], at: u32) -> usize {
+    let deeper = sorted.iter().map(|entry| entry.0).filter(|prefix| prefix.len() > at + STRIDE);
+    let mut before = None;
+    deeper.filter(|prefix| before.replace(prefix.bits().masked(at)) != Some(prefix.bits().masked(at))).count()
 }

@@ -19,6 +19,12 @@
 //! under way in a register, some 60 instructions and 48 elements gathered a level. Without
 //! it a key takes some 70 instructions a level. Which it is, is found out at run time.
 //!
+//! Chunks of the first levels that lead to others are open in a table of 16,384 prefixes and more
+//! of wider addresses, see [`Form::open`]: 256 octets, of which a lookup reads one word; so a level
+//! is 16 elements gathered for 16 keys, and not 48. What covers such a chunk stands aside. A key
+//! that ends where nothing is goes its way again for that, one of a thousand on the Internet's
+//! routes of IPv6.
+//!
 //! Codes are for tables of 131,072 prefixes and more, of which seven eighths end in the first
 //! two levels with values that have codes: [`Form::flat`]. Then such a key costs one line, and
 //! one of the codes' values, which stays near; in a batch that is 2 elements
@@ -31,8 +37,9 @@
 //! for a prefix longer than that table's, at most 256 of 18 bits for others. The shortest
 //! prefixes, of up to half the bits, change no entry and no code. Memory is
 //! 12 octets for each entry of the direct table, 64 more where there are codes, and for a
-//! prefix at most 74 octets in each chunk on its way, whatever the others are: an Internet
-//! table takes 42 octets a prefix for IPv4, of which 19 are for codes, and 58 for IPv6. Use it
+//! prefix at most 74 octets in each chunk on its way, or 268 where that is open, whatever the
+//! others are: an Internet table takes 42 octets a prefix for IPv4, of which 19 are for codes, and
+//! 75 for IPv6. Use it
 //! where prefixes are more than some dozens; below, a scan is as fast and smaller.
 //!
 //! ```

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicU32, Ordering::*, fence};
 use super::PrefixTable;
 use super::address::{Address, window};
 use super::arena::Line;
-use super::block::{self, unit, walk};
+use super::block::{self, is_open, unit, walk};
 use super::chunk::{CHILD, Chunk, STRIDE};
 use super::flat::{BELOW, Flat, NOTHING};
 use super::simd::Machine;
@@ -34,9 +34,12 @@ pub struct PrefixRead<A> {
     pub(super) top: A,
     /// The first levels of the zone inside in one, for large tables; there is no other zone then.
     pub(super) flat: Option<Flat>,
+    /// On so many levels chunks that lead to others are open.
+    pub(super) open: usize,
     /// The chunks.
     pub(super) lines: Box<[Line]>,
-    /// A [`Head`] for each unit at which a chunk begins; lookups do not touch them.
+    /// A [`Head`] for each unit at which a chunk begins, and behind that of an open one what
+    /// covers it; only lookups of what nothing longer covers touch them.
     pub(super) heads: Box<[AtomicU32]>,
     /// Prefixes by chunk; lookups do not touch them.
     pub(super) own: Box<[Line]>,
@@ -155,14 +158,30 @@ impl<A: Address> PrefixRead<A> {
     }
 
     /// What stands for `key` below an entry from bit `at` on: that of its last slot or, if
-    /// that is empty, the last that covered a whole chunk on the way, `best` before it.
+    /// that is empty, the last that covered a whole chunk on the way, `best` before it. What
+    /// covers an open chunk is not looked at: 0 below one says nothing.
     #[inline(always)]
     pub(super) fn descend(&self, mut entry: u32, mut best: u32, key: A, mut at: u32) -> u32 {
         let mut rest = key.after(at);
         while entry & CHILD != 0 && at < A::BITS {
             let (next, above) = walk(&self.lines, entry, (rest.high() >> 58) as usize);
-            best = if above == 0 { best } else { above };
+            best = if above == 0 && !is_open(entry) { best } else { above };
             (entry, rest, at) = (next, rest.after(STRIDE), at + STRIDE);
+        }
+        if entry == 0 { best } else { entry }
+    }
+
+    /// The same, also below open chunks.
+    pub(super) fn descend_covered(&self, mut entry: u32, key: A, mut at: u32) -> u32 {
+        if self.open == 0 {
+            return self.descend(entry, 0, key, at);
+        }
+        let mut best = 0;
+        while entry & CHILD != 0 && at < A::BITS {
+            let (next, above) = walk(&self.lines, entry, slot(key, at));
+            let above = if is_open(entry) { self.above(entry) } else { above };
+            best = if above == 0 { best } else { above };
+            (entry, at) = (next, at + STRIDE);
         }
         if entry == 0 { best } else { entry }
     }
@@ -184,6 +203,9 @@ impl<A: Address> PrefixRead<A> {
     }
 
     pub(super) fn above(&self, entry: u32) -> u32 {
+        if is_open(entry) {
+            return self.heads.get(unit(entry) + 1).map_or(0, |above| above.load(Relaxed));
+        }
         block::above(&self.lines, entry)
     }
 
@@ -203,7 +225,7 @@ impl<A: Address> PrefixRead<A> {
         let mut short = zone.short_value(index);
         loop {
             let first = self.first(zone, key, index);
-            let found = self.descend(first, 0, key, zone.base());
+            let found = self.descend_covered(first, key, zone.base());
             if found != 0 {
                 return NonZeroU32::new(found);
             }

@@ -12,8 +12,9 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*, fence};
 
 use super::address::Address;
 use super::arena::Line;
-use super::batch::{Asked, GROUP, HALF, Half};
+use super::batch::{Asked, FEW, GROUP, HALF, Half};
 use super::block::{line, walk};
+use super::chunk::STRIDE;
 use super::flat::{BELOW, Flat, NOTHING};
 use super::read::PrefixRead;
 use crate::arch::prefetch_line;
@@ -24,6 +25,15 @@ pub(super) trait Isa: Copy {
     /// that are chunks among `next`. Where that is another chunk, `best` becomes what covers
     /// all of the first, if anything does; where it is not, `best` may become that.
     fn pass(self, memory: &[Line], slots: &Half, next: &mut Half, best: &mut Half);
+
+    /// Chunks on the ways of keys, on `levels` levels and one more, of which some are open: puts
+    /// what the last of them has for a key in the place of those that are chunks among `next`, and
+    /// in that of `at`, which is the same for all before, the bit from which the way goes on. A few
+    /// keys may stay at a chunk before that. What covers chunks is left out.
+    fn pass_open(
+        self, memory: &[Line], levels: usize, high: &[u64; GROUP], next: &mut [u32; GROUP],
+        at: &mut [u32; GROUP],
+    );
 
     /// The entries at `index`; of what is beyond the end the last. Relaxed loads.
     fn fetch(self, entries: &[AtomicU32], index: &Half) -> Half;
@@ -53,20 +63,31 @@ impl Isa for Portable {
         // A bit for each key that is at a chunk. Not a list of them: where a list's next
         // element goes depends on the line that is waited for, and loads wait for that.
         let active = next.iter().zip(0..).fold(0, |bits, (next, nth)| bits | (next >> 31) << nth);
-        let each = |mut bits: u32| {
-            core::iter::from_fn(move || {
-                let nth = bits.trailing_zeros() as usize;
-                bits &= bits.wrapping_sub(1);
-                (nth < HALF).then_some(nth)
-            })
-        };
-        for nth in each(active) {
+        for nth in lanes(active) {
             prefetch_line(memory, line(next[nth], slots[nth] as usize).0, 0);
         }
-        for nth in each(active) {
+        for nth in lanes(active) {
             let (found, above) = walk(memory, next[nth], slots[nth] as usize);
             best[nth] = if above == 0 { best[nth] } else { above };
             next[nth] = found;
+        }
+    }
+    #[inline(always)]
+    #[allow(clippy::indexing_slicing, reason = "below GROUP: see `lanes`")]
+    fn pass_open(
+        self, memory: &[Line], levels: usize, high: &[u64; GROUP], next: &mut [u32; GROUP],
+        at: &mut [u32; GROUP],
+    ) {
+        for _ in 0..=levels {
+            let active = next.iter().zip(0..).fold(0u32, |bits, (next, nth)| bits | (next >> 31) << nth);
+            let slot = |nth: usize, at: u32| (high[nth] << (at & 63) >> 58) as usize;
+            for nth in lanes(active) {
+                prefetch_line(memory, line(next[nth], slot(nth, at[nth])).0, 0);
+            }
+            for nth in lanes(active) {
+                next[nth] = walk(memory, next[nth], slot(nth, at[nth])).0;
+                at[nth] += STRIDE;
+            }
         }
     }
     #[inline(always)]
@@ -98,6 +119,16 @@ impl Isa for Portable {
             *found = cells.get(at as usize).map_or(0, |cell| cell.load(Acquire) as u32);
         }
     }
+}
+
+/// The numbers of the bits that are set.
+#[inline(always)]
+fn lanes(mut bits: u32) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let nth = bits.trailing_zeros() as usize;
+        bits &= bits.wrapping_sub(1);
+        (nth < GROUP).then_some(nth)
+    })
 }
 
 /// The instructions that batches use.
@@ -177,9 +208,10 @@ mod x86 {
     use core::num::NonZeroU32;
     use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, fence};
 
-    use super::super::block::{LINES, NARROW, UNIT};
+    use super::super::address::FIRST;
+    use super::super::block::{LINES, NARROW, OPEN, OPEN_MASK, UNIT};
     use super::super::flat::{BELOW, CODES, Flat, NOTHING, WORDS};
-    use super::{Address, Asked, GROUP, HALF, Half, Isa, Line, Portable, PrefixRead};
+    use super::{Address, Asked, FEW, GROUP, HALF, Half, Isa, Line, Portable, PrefixRead, STRIDE};
 
     macro_rules! has {
         ($($feature:tt)*) => {{
@@ -247,6 +279,14 @@ mod x86 {
         fn pass(self, memory: &[Line], slots: &Half, next: &mut Half, best: &mut Half) {
             // SAFETY: `self` says that the machine has the features.
             unsafe { pass(memory, slots, next, best) }
+        }
+        #[inline(always)]
+        fn pass_open(
+            self, memory: &[Line], levels: usize, high: &[u64; GROUP], next: &mut [u32; GROUP],
+            at: &mut [u32; GROUP],
+        ) {
+            // SAFETY: `self` says that the machine has the features.
+            unsafe { pass_open(memory, levels, high, next, at) }
         }
         #[inline(always)]
         fn fetch(self, entries: &[AtomicU32], index: &Half) -> Half {
@@ -414,18 +454,36 @@ mod x86 {
         fence(Acquire);
     }
 
+    /// The lines as elements of 32 bits; those from `end` on, of the last line, are of no block.
+    #[derive(Clone, Copy)]
+    struct Elements {
+        base: *const u32,
+        end: u32,
+    }
+
+    impl Elements {
+        fn of(memory: &[Line]) -> Option<Self> {
+            let end = (memory.len() * 16).min(i32::MAX as usize) as u32;
+            Some(Self { base: memory.as_ptr().cast(), end: end.checked_sub(16)? })
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn all(number: u32) -> __m512i {
+        _mm512_set1_epi32(number.cast_signed())
+    }
+
+    /// What chunks that are not open have for their slots, of the keys of a mask; and where their
+    /// second words are.
+    ///
+    /// # Safety
+    ///
+    /// The elements may be read.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512vpopcntdq")]
-    fn pass(memory: &[Line], slots: &Half, next: &mut Half, best: &mut Half) {
-        // Elements of 32 bits; those of the last line are of no block.
-        let end = (memory.len() * 16).min(i32::MAX as usize) as u32;
-        let Some(end) = end.checked_sub(16) else { return };
-        let base: *const u32 = memory.as_ptr().cast();
-        let all = |number: u32| _mm512_set1_epi32(number.cast_signed());
-        // SAFETY: a `Half` is 64 octets that may be read.
-        let (entry, slot) =
-            unsafe { (_mm512_loadu_si512(next.as_ptr().cast()), _mm512_loadu_si512(slots.as_ptr().cast())) };
-        let chunks = _mm512_movepi32_mask(entry);
+    unsafe fn runs(of: Elements, entry: __m512i, slot: __m512i, chunks: __mmask16) -> (__m512i, __m512i) {
+        let Elements { base, end } = of;
         let narrow = chunks & _mm512_test_epi32_mask(entry, all(NARROW));
         // Where the lines begin that have the slots.
         let part = _mm512_and_si512(_mm512_srli_epi32::<LINES>(entry), all(3));
@@ -465,16 +523,125 @@ mod x86 {
             let value = _mm512_mask_add_epi32(short, _mm512_test_epi32_mask(short, short), short, frame);
             found = _mm512_mask_mov_epi32(found, narrow, value);
         }
+        (found, second)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512vpopcntdq")]
+    fn pass(memory: &[Line], slots: &Half, next: &mut Half, best: &mut Half) {
+        let Some(of) = Elements::of(memory) else { return };
+        // SAFETY: a `Half` is 64 octets that may be read.
+        let (entry, slot) =
+            unsafe { (_mm512_loadu_si512(next.as_ptr().cast()), _mm512_loadu_si512(slots.as_ptr().cast())) };
+        let chunks = _mm512_movepi32_mask(entry);
+        // SAFETY: they are those of `memory`.
+        let (found, second) = unsafe { runs(of, entry, slot, chunks) };
         // SAFETY: a `Half` is 64 octets that may be written.
         unsafe { _mm512_storeu_si512(next.as_mut_ptr().cast(), _mm512_mask_mov_epi32(entry, chunks, found)) };
         let on = chunks & _mm512_movepi32_mask(found);
         if on != 0 {
             // What has a child is wide.
             // SAFETY: below `end` and three.
-            let above = unsafe { gather(base, second, on) };
+            let above = unsafe { gather(of.base, second, on) };
             let on = _mm512_test_epi32_mask(above, above);
             // SAFETY: a `Half` is 64 octets that may be written.
             unsafe { _mm512_mask_storeu_epi32(best.as_mut_ptr().cast(), on, above) };
+        }
+    }
+
+    /// Sixteen keys on their way.
+    struct Way {
+        high: [__m512i; 2],
+        entry: __m512i,
+        at: __m512i,
+    }
+
+    impl Way {
+        /// Those at chunks.
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512dq")]
+        fn on(&self) -> __mmask16 {
+            _mm512_movepi32_mask(self.entry) & _mm512_cmple_epu32_mask(self.at, all(FIRST))
+        }
+
+        /// The six bits from `at` on.
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512dq")]
+        fn slots(&self) -> __m512i {
+            let six = |high, at| {
+                let rest = _mm512_sllv_epi64(high, _mm512_cvtepu32_epi64(at));
+                _mm512_cvtepi64_epi32(_mm512_srli_epi64::<58>(rest))
+            };
+            let low = _mm512_castsi256_si512(six(self.high[0], _mm512_castsi512_si256(self.at)));
+            _mm512_inserti64x4::<1>(low, six(self.high[1], _mm512_extracti64x4_epi64::<1>(self.at)))
+        }
+
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512dq")]
+        fn go(&mut self, some: __mmask16, found: __m512i) {
+            self.entry = _mm512_mask_mov_epi32(self.entry, some, found);
+            self.at = _mm512_mask_add_epi32(self.at, some, self.at, all(STRIDE));
+        }
+
+        /// A step of those at open chunks; which these were.
+        ///
+        /// # Safety
+        ///
+        /// The elements may be read.
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512dq")]
+        unsafe fn step(&mut self, of: Elements) -> __mmask16 {
+            let open = _mm512_cmpeq_epi32_mask(_mm512_and_si512(self.entry, all(OPEN_MASK)), all(OPEN));
+            let open = open & self.on();
+            let first = _mm512_slli_epi32::<3>(_mm512_and_si512(self.entry, all(UNIT)));
+            let at = _mm512_min_epu32(_mm512_add_epi32(first, self.slots()), all(of.end));
+            // SAFETY: at `end` at most.
+            let found = unsafe { gather(of.base, at, open) };
+            self.go(open, found);
+            open
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512vpopcntdq")]
+    fn pass_open(
+        memory: &[Line], levels: usize, high: &[u64; GROUP], next: &mut [u32; GROUP], at: &mut [u32; GROUP],
+    ) {
+        let (Some(of), Some(&first)) = (Elements::of(memory), at.first()) else { return };
+        let (highs, _) = high.as_chunks::<8>();
+        let [a, b, c, d] = highs else { return };
+        // SAFETY: eight elements of 64 bits or 16 of 32 that may be read.
+        let load = |high: &[u64; 8]| unsafe { _mm512_loadu_si512(high.as_ptr().cast()) };
+        // SAFETY: the same.
+        let way = |high: [&[u64; 8]; 2], entry: &Half| unsafe {
+            let entry = _mm512_loadu_si512(entry.as_ptr().cast());
+            Way { high: high.map(load), entry, at: all(first) }
+        };
+        let ([low, high], _) = next.as_chunks() else { return };
+        let mut ways = [way([a, b], low), way([c, d], high)];
+        for _ in 0..=levels {
+            // SAFETY: the elements are those of `memory`.
+            while ways.iter_mut().fold(0, |any, way| any | unsafe { way.step(of) }) != 0 {}
+            let mut left = 0;
+            for way in &mut ways {
+                let on = way.on();
+                // SAFETY: the elements are those of `memory`.
+                let (found, _) = unsafe { runs(of, way.entry, way.slots(), on) };
+                way.go(on, found);
+                left += way.on().count_ones();
+            }
+            if left <= FEW {
+                break;
+            }
+        }
+        let halves = next.as_chunks_mut().0.iter_mut().zip(at.as_chunks_mut().0);
+        for (way, (next, at)) in ways.into_iter().zip(halves) {
+            let (next, at): (&mut Half, &mut Half) = (next, at);
+            // SAFETY: a `Half` is 64 octets that may be written.
+            unsafe {
+                _mm512_storeu_si512(next.as_mut_ptr().cast(), way.entry);
+                _mm512_storeu_si512(at.as_mut_ptr().cast(), way.at);
+            }
         }
     }
 }
@@ -536,6 +703,53 @@ mod tests {
                 assert_eq!(pass(machine, &[], &slots, [5; HALF]).0, [5; HALF]);
             }
         }
+    }
+
+    fn pass_open(machine: Machine, memory: &[Line], high: u64, mut next: [u32; GROUP]) -> [u32; GROUP] {
+        let mut at = [3; GROUP];
+        let high = core::array::from_fn(|nth| high.rotate_left(nth as u32));
+        match machine {
+            #[cfg(target_arch = "x86_64")]
+            Machine::Wide(isa) => isa.pass_open(memory, 1, &high, &mut next, &mut at),
+            _ => Portable.pass_open(memory, 1, &high, &mut next, &mut at),
+        }
+        // Where it ended nobody asks.
+        assert!(next.iter().zip(at).all(|(next, at)| next & CHILD == 0 || at <= 63));
+        next
+    }
+
+    /// Open chunks above others, and above values.
+    #[test]
+    fn all_machines_pass_open_chunks() {
+        let memory = zeroed::<Line>(120);
+        let (mut random, mut seen) = (7u32, [0; 2]);
+        for round in 0..2_000u64 {
+            let mut next = || {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                random >> 7
+            };
+            let last: [u32; 8] = core::array::from_fn(|nth| {
+                let slots = core::array::from_fn(|_| [0, 5, next()][next() as usize % 3]);
+                Encoded::new(&slots, next()).write(&memory, 16 + 16 * nth as u32)
+            });
+            let open: [u32; 8] = core::array::from_fn(|nth| {
+                let slots = core::array::from_fn(|_| [0, next(), last[nth]][next() as usize % 3]);
+                Encoded::open(&slots).write(&memory, 160 + 8 * nth as u32)
+            });
+            let entries = core::array::from_fn(|nth| [open[nth % 8], last[nth % 8], 9][next() as usize % 3]);
+            let high = u64::from(next()) << 40 | u64::from(next()) << 20 | round;
+            let found = pass_open(Machine::Portable, &memory, high, entries);
+            seen[0] += found.iter().filter(|next| **next == 0).count();
+            seen[1] += found.iter().filter(|next| **next >> 31 == 0 && **next > 9).count();
+            let any = entries.map(|_| CHILD | (next() << (next() % 8)));
+            for machine in Machine::all() {
+                let other = pass_open(machine, &memory, high, entries);
+                assert_eq!(other, found, "{machine:?}, round {round}");
+                _ = pass_open(machine, &memory, high, any);
+                assert_eq!(pass_open(machine, &[], high, [5; GROUP]), [5; GROUP]);
+            }
+        }
+        assert!(seen.iter().all(|count| *count > 1000), "{seen:?}");
     }
 
     /// Codes of all slots, by 32 and by 16, whatever stands below a slot's bits.

@@ -1,7 +1,7 @@
 //! Changes below the direct table.
 
 use super::address::{Address, Prefix};
-use super::block::walk;
+use super::block::{is_open, walk};
 use super::chunk::{CHILD, Chunk, STRIDE, covered};
 use super::control::PrefixControl;
 use super::form::{LEVELS, UpdateError};
@@ -89,6 +89,10 @@ impl<A: Address> PrefixControl<A> {
             self.replace(read, at, last);
         }
         for level in (0..last).rev() {
+            if let Some(at) = there(level).filter(|at| is_open(*at) && below & CHILD != 0) {
+                below = self.with_child(read, at, slot_of(level), below, level)?;
+                continue;
+            }
             let mut chunk = there(level).map_or_else(|| empty(level), |at| read.chunk(at));
             let below_or_above = if below == 0 { chunk.above } else { below };
             let slot = slot_of(level);

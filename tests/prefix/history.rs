@@ -137,14 +137,17 @@ fn history<A: Address>(
 }
 
 fn form() -> impl Strategy<Value = Form> {
-    (prop::option::of(2u32..14), prop::option::of(0u32..6), 0usize..200, prop::option::of(prop::bool::ANY))
-        .prop_map(|(direct_bits, skip, spare, flat)| Form {
+    let maybe = || prop::option::of(prop::bool::ANY);
+    (prop::option::of(2u32..14), prop::option::of(0u32..6), 0usize..200, maybe(), maybe()).prop_map(
+        |(direct_bits, skip, spare, flat, open)| Form {
             direct_bits,
             skip,
             spare,
             flat,
+            open,
             ..Form::default()
-        })
+        },
+    )
 }
 
 proptest! {
