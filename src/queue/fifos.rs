@@ -196,6 +196,15 @@ pub(super) struct Fifos<'a, H, P> {
     pub(super) pool: &'a mut Pool,
 }
 
+/// What became of a queue that had its turn.
+pub(super) struct Served<'a> {
+    /// Packets that were taken.
+    pub(super) taken: u32,
+    /// Octets of the packet that is first now, if there is one.
+    pub(super) first: Option<u32>,
+    pub(super) share: &'a mut Share,
+}
+
 impl Pool {
     /// No packet waits, and no queue is configured.
     pub(super) fn new<H>(
@@ -270,8 +279,7 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
             Verdict::SendMarked => true,
             Verdict::Drop(reason) => {
                 self.policy.refused(id.0, reason, octets);
-                let reserve = queue.reserve;
-                self.give_back(reserve, 1);
+                give_back(self.pool, self.reserves, queue.reserve, 1);
                 return Err(Rejected { handle, reason });
             }
         };
@@ -292,54 +300,53 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
     }
 
     /// Takes up to `most` packets of a queue from the first on, within the queue's deficit and a
-    /// budget in octets, and gives each to `each`; how many.
+    /// budget in octets, and gives each to `each`.
     #[inline(always)]
     pub(super) fn serve(
         &mut self, now: Nanos, id: u32, budget: &mut u32, most: usize, each: &mut impl FnMut(Departure<H>),
-    ) -> usize {
-        let Some(queue) = self.queues.get_mut(id as usize) else { return 0 };
-        let (mut head, mut first, before) = (queue.head, queue.first, queue.depth());
-        let (owner, begin) = (queue.owner, head);
-        let credit = queue.share.deficit.min(*budget);
-        let (mut taken, mut left, mut end, mut dropped) = (0, credit, NONE, Depth::default());
-        let most = before.packets.min(u32::try_from(most).unwrap_or(u32::MAX));
-        while left >= first.octets() && taken < most {
+    ) -> Option<Served<'_>> {
+        let queue = self.queues.get_mut(id as usize).filter(|queue| queue.packets > 0)?;
+        let (mut head, mut first, before, deficit) =
+            (queue.head, queue.first, queue.depth(), queue.share.deficit);
+        let (owner, credit) = (queue.owner, deficit.min(*budget));
+        let (mut packets, mut left, mut dropped) = (before.packets, credit, Depth::default());
+        let rest = packets.saturating_sub(u32::try_from(most).unwrap_or(u32::MAX));
+        while let Some(after) = left.checked_sub(first.octets()) {
             let Some(descriptor) = self.descriptors.get_mut(head as usize) else { break };
             let Some(Held { handle, since }) = descriptor.held.take() else { break };
             let (packet, octets) = (first, first.octets());
             // The last has nobody behind: what is stored there is old, and not looked at.
-            (end, head, first) = (head, descriptor.next, descriptor.behind);
-            (taken, left) = (taken + 1, left - octets);
-            let depth = Depth {
-                packets: before.packets - taken,
-                octets: before.octets - (credit - left) - dropped.octets,
-            };
+            first = descriptor.behind;
+            let next = core::mem::replace(&mut descriptor.next, self.pool.free);
+            self.pool.free = core::mem::replace(&mut head, next);
+            packets -= 1;
+            let depth = Depth { packets, octets: before.octets - (credit - after) - dropped.octets };
             let verdict = match self.policy.leaving(now, id, depth, packet.arrival(), since.until(now)) {
                 Verdict::Send if packet.is_marked() => Verdict::SendMarked,
                 verdict => verdict,
             };
             if let Verdict::Drop(_) = verdict {
-                left += octets;
                 dropped = Depth { packets: dropped.packets + 1, octets: dropped.octets + octets };
+            } else {
+                left = after;
             }
             each(Departure { handle, octets, queue: QueueId(id), owner, verdict });
+            if packets == rest {
+                break;
+            }
         }
-        let sent = credit - left;
-        // Those that were taken are a chain already.
-        if let Some(end) = self.descriptors.get_mut(end as usize) {
-            end.next = core::mem::replace(&mut self.pool.free, begin);
-        }
+        let (taken, sent) = (before.packets - packets, credit - left);
         (queue.head, queue.first) = (head, first);
         queue.most = queue.most.max(before.packets);
-        queue.packets -= taken;
-        queue.octets -= sent + dropped.octets;
+        queue.packets = packets;
+        queue.octets = before.octets - sent - dropped.octets;
         queue.out_packets += u64::from(taken - dropped.packets);
         queue.out_octets += u64::from(sent);
-        queue.share.deficit -= sent;
+        queue.share.deficit = deficit - sent;
         *budget -= sent;
-        let reserve = queue.reserve;
-        self.give_back(reserve, taken);
-        taken as usize
+        give_back(self.pool, self.reserves, queue.reserve, taken);
+        let first = (packets > 0).then_some(first.octets());
+        Some(Served { taken, first, share: &mut queue.share })
     }
 
     /// Takes the first packet of a queue that is given up.
@@ -355,24 +362,10 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
         queue.packets -= 1;
         queue.octets -= octets;
         let (owner, reserve, depth) = (queue.owner, queue.reserve, queue.depth());
-        self.give_back(reserve, 1);
+        give_back(self.pool, self.reserves, reserve, 1);
         self.policy.flushed(id, depth, octets);
         let verdict = Verdict::Drop(DropReason::QueueDeleted);
         Some(Departure { handle, octets, queue: QueueId(id), owner, verdict })
-    }
-
-    /// Descriptors of a slice hold nothing any more.
-    #[inline(always)]
-    fn give_back(&mut self, reserve: u16, count: u32) {
-        let mut shared = i64::from(count);
-        if let Some(reserve) = self.reserves.get_mut(usize::from(reserve)) {
-            let before = reserve.left();
-            reserve.used -= count;
-            let kept = reserve.left() - before;
-            self.pool.kept += kept;
-            shared -= kept;
-        }
-        self.pool.shared += shared;
     }
 
     /// Sets a queue's owner and limits, and finds the reserve of its owner.
@@ -470,6 +463,18 @@ impl Queue {
         }
     }
 
+    /// Starts fetching the packet behind the first one, if both may leave in one turn.
+    #[inline(always)]
+    pub(super) fn prefetch_second<H>(&self, descriptors: &[Descriptor<H>]) {
+        if self.packets > 1
+            && let Some(first) = descriptors.get(self.head as usize)
+            && self.share.deficit >= self.first.octets() + first.behind.octets()
+            && let Some(second) = descriptors.get(first.next as usize)
+        {
+            prefetch(second);
+        }
+    }
+
     /// Starts fetching the packet that is last, which an arrival touches.
     #[inline(always)]
     pub(super) fn prefetch_last<H>(&self, descriptors: &[Descriptor<H>]) {
@@ -484,6 +489,20 @@ impl Reserve {
     pub(super) fn is_of(&self, slice: SliceId) -> bool {
         self.owner == slice && !self.is_free()
     }
+}
+
+/// Descriptors of a slice hold nothing any more.
+#[inline(always)]
+fn give_back(pool: &mut Pool, reserves: &mut [Reserve], reserve: u16, count: u32) {
+    let mut shared = i64::from(count);
+    if let Some(reserve) = reserves.get_mut(usize::from(reserve)) {
+        let before = reserve.left();
+        reserve.used -= count;
+        let kept = reserve.left() - before;
+        pool.kept += kept;
+        shared -= kept;
+    }
+    pool.shared += shared;
 }
 
 /// Apart from the pool and the packet, so that the caller may have those in registers.

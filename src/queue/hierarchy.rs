@@ -35,7 +35,7 @@ use crate::queue::fifos::{Descriptor, Fifos, NONE, Pool, Queue, Reserve};
 use crate::queue::policy::{DropPolicy, TailDrop};
 use crate::queue::rounds::{Line, Lines, Ring, block_lines, ring_lines};
 use crate::queue::turns::{Share, Turns};
-use crate::queue::wdrr::{AHEAD, Memory, NEAR, Quantum, in_pieces, weighed};
+use crate::queue::wdrr::{Ahead, Memory, NEAR, Quantum, in_pieces, weighed};
 use crate::queue::{Arrival, ConfigError, Departure, QueueConfig, QueueStats, Rejected, WdrrScheduler};
 use crate::store::Store;
 use crate::time::Nanos;
@@ -58,7 +58,7 @@ pub struct Hierarchy<Q, D, L, A, C, P = TailDrop> {
     state: State,
     /// Octets that a weight of 1 earns a round, of a slice and of a queue.
     units: [u32; 2],
-    /// Queues that had their turn in the last batch.
+    /// Slices that had their turn in the last batch.
     turns: usize,
 }
 
@@ -71,13 +71,14 @@ struct State {
     turns: Turns,
 }
 
-/// A slice's part of a [`Hierarchy`].
+/// A slice's part of a [`Hierarchy`], in a cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub struct Class {
     /// The rounds of its queues. While one has packets, one has its turn.
     turns: Turns,
     /// Packets in its queues.
-    packets: u64,
+    packets: u32,
     share: Share,
 }
 
@@ -85,6 +86,8 @@ impl Class {
     /// Of no slice.
     pub const NEW: Self = Self { turns: Turns::new(Ring::new(1, 0)), packets: 0, share: Share::NEW };
 }
+
+const _: () = assert!(size_of::<Class>() == 64);
 
 /// A hierarchy that has its memory to itself.
 #[cfg(feature = "alloc")]
@@ -246,8 +249,8 @@ where
     /// The next packets to leave; how many. A function for itself, with the state in registers.
     #[inline(never)]
     fn serve(&mut self, now: Nanos, places: &mut [Option<Departure<H>>]) -> usize {
-        if self.memory.queues.items().len() > NEAR {
-            self.fetch(self.turns + 2);
+        if self.is_far() {
+            self.fetch();
         }
         let mut state = self.state;
         let mut view = view(&mut self.memory, self.classes.items_mut(), &mut self.policy, &mut state);
@@ -258,25 +261,25 @@ where
         count
     }
 
-    /// Starts fetching what the next departures touch, of so many slices: queues first, then
-    /// packets.
+    /// Whether there are so many queues that their lines are fetched ahead.
+    #[inline(always)]
+    fn is_far(&self) -> bool {
+        self.memory.queues.items().len() > NEAR
+    }
+
+    /// Starts fetching what the next departures touch: queues first, then their first packets,
+    /// then those behind.
     #[inline(never)]
-    fn fetch(&self, slices: usize) {
+    fn fetch(&self) {
         let (queues, classes) = (self.memory.queues.items(), self.classes.items());
         let (lines, descriptors) = (self.memory.lines.items(), self.memory.descriptors.items());
-        let classes = self.state.turns.upcoming(lines).take(slices).filter_map(|at| classes.get(at as usize));
-        let upcoming = classes.flat_map(|class| class.turns.upcoming(lines).take(EACH));
-        let mut next = [0; AHEAD];
-        let mut known = 0;
-        for (place, id) in next.iter_mut().zip(upcoming) {
-            *place = id;
-            known += 1;
-            if let Some(queue) = queues.get(id as usize) {
-                prefetch(queue);
+        let mut ahead = Ahead::new(queues);
+        self.state.turns.upcoming(lines, self.turns + 2, |at| {
+            if let Some(class) = classes.get(at as usize) {
+                class.turns.upcoming(lines, EACH, |id| ahead.add(id));
             }
-        }
-        let next = next.iter().take(known);
-        next.filter_map(|id| queues.get(*id as usize)).for_each(|queue| queue.prefetch_first(descriptors));
+        });
+        ahead.fetch(descriptors);
     }
 
     #[inline(always)]
@@ -319,28 +322,52 @@ struct View<'a, H, P> {
 }
 
 impl<H, P: DropPolicy> View<'_, H, P> {
-    /// Gives up to `most` packets that leave next to `each`; how many, and from how many queues.
+    /// Gives up to `most` packets that leave next to `each`; how many, and from how many slices.
     #[inline(always)]
     fn serve(&mut self, now: Nanos, most: usize, mut each: impl FnMut(Departure<H>)) -> (usize, usize) {
         let (mut count, mut turns) = (0, 0);
-        while count < most {
-            let Some(at) = self.turns.turn(&mut self.lines) else { break };
-            let Some(class) = self.classes.get_mut(at as usize) else { break };
-            let Some(id) = class.turns.turn(&mut self.lines) else { break };
-            let served = self.fifos.serve(now, id, &mut class.share.deficit, most - count, &mut each);
-            if let Some(queue) = self.fifos.queue(id) {
-                let first = queue.first();
-                class.turns.go_on(&mut self.lines, id, &mut queue.share, first);
+        while count < most
+            && let Some(at) = self.turns.turn(&mut self.lines)
+        {
+            turns += 1;
+            loop {
+                let Some((taken, goes_on)) = self.serve_class(now, at, most - count, &mut each) else {
+                    return (count, turns);
+                };
+                count += taken as usize;
+                if !goes_on || taken == 0 || count >= most {
+                    break;
+                }
             }
-            class.packets -= served as u64;
-            let first = first_of(class, &mut self.lines, &mut self.fifos);
-            self.turns.go_on(&mut self.lines, at, &mut class.share, first);
-            if served == 0 {
-                break;
-            }
-            (count, turns) = (count + served, turns + 1);
         }
         (count, turns)
+    }
+
+    /// Takes up to `most` packets of the slice whose turn it is, of one queue; how many, and whether
+    /// it goes on.
+    #[inline(always)]
+    fn serve_class(
+        &mut self, now: Nanos, at: u32, most: usize, each: &mut impl FnMut(Departure<H>),
+    ) -> Option<(u32, bool)> {
+        let class = self.classes.get_mut(at as usize)?;
+        let id = class.turns.turn(&mut self.lines)?;
+        let served = self.fifos.serve(now, id, &mut class.share.deficit, most, each)?;
+        let (taken, first) = (served.taken, served.first);
+        class.packets -= taken;
+        let first = match class.turns.go_on(&mut self.lines, id, served.share, first) {
+            true => first,
+            false => first_of(class, &mut self.lines, &mut self.fifos),
+        };
+        Some((taken, self.turns.go_on(&mut self.lines, at, &mut class.share, first)))
+    }
+
+    /// The next packet that leaves.
+    #[inline(always)]
+    fn next(&mut self, now: Nanos) -> Option<Departure<H>> {
+        let mut departure = None;
+        let at = self.turns.turn(&mut self.lines)?;
+        self.serve_class(now, at, 1, &mut |next| departure = Some(next))?;
+        departure
     }
 
     #[inline(always)]
@@ -472,14 +499,22 @@ where
 
     #[inline(always)]
     fn dequeue(&mut self, now: Nanos) -> Option<Departure<H>> {
-        let mut departure = None;
-        self.view().serve(now, 1, |next| departure = Some(next));
-        departure
+        self.view().next(now)
     }
 
     #[inline(always)]
     fn dequeue_batch(&mut self, now: Nanos, departures: &mut [Option<Departure<H>>]) -> usize {
         in_pieces(departures, |places| self.serve(now, places))
+    }
+
+    #[inline(always)]
+    fn dequeue_each(&mut self, now: Nanos, most: usize, each: impl FnMut(Departure<H>)) -> usize {
+        if self.is_far() {
+            self.fetch();
+        }
+        let (count, turns) = self.view().serve(now, most, each);
+        self.turns = turns;
+        count
     }
 
     fn backlog(&self, id: QueueId) -> u32 {
@@ -501,14 +536,18 @@ where
 
     #[inline(always)]
     fn prefetch(&self, id: QueueId) {
-        if let Some(queue) = self.get(id) {
+        if self.is_far()
+            && let Some(queue) = self.get(id)
+        {
             prefetch(queue);
         }
     }
 
     #[inline(always)]
     fn prefetch_deeper(&self, id: QueueId) {
-        if let Some(queue) = self.get(id) {
+        if self.is_far()
+            && let Some(queue) = self.get(id)
+        {
             queue.prefetch_last(self.memory.descriptors.items());
         }
     }

@@ -198,6 +198,33 @@ impl<W: WdrrScheduler> WdrrScheduler for Paced<W> {
         count
     }
 
+    /// As [`dequeue_batch`](Self::dequeue_batch).
+    #[inline(always)]
+    fn dequeue_each(
+        &mut self, now: Nanos, most: usize, mut each: impl FnMut(Departure<Self::Handle>),
+    ) -> usize {
+        let mut count = 0;
+        while count < most {
+            let sure = self.sure(now).min(MOST.min((most - count) as u64)) as usize;
+            let (mut octets, overhead) = (0, self.overhead);
+            let taken = self.inner.dequeue_each(now, sure, |mut departure| {
+                if !matches!(departure.verdict, Verdict::Drop(_)) {
+                    octets += u64::from(departure.octets);
+                }
+                departure.octets = departure.octets.saturating_sub(overhead);
+                each(departure);
+            });
+            if octets > 0 {
+                self.occupy(now, octets);
+            }
+            count += taken;
+            if taken < sure || sure == 0 {
+                break;
+            }
+        }
+        count
+    }
+
     fn backlog(&self, queue: QueueId) -> u32 {
         self.inner.backlog(queue)
     }

@@ -15,6 +15,8 @@
 //! A list is a chain of blocks and not a chain of queues, so that who comes next can be
 //! fetched long before its turn, and so that nobody but who is put in a list is touched.
 
+use crate::arch::prefetch;
+
 const NONE: u32 = u32::MAX;
 
 /// Words of a line.
@@ -98,13 +100,18 @@ impl Lines<'_> {
         }
     }
 
-    /// A block for a list. There is one: [`block_lines`] are enough.
+    /// The first place of another block of a list, whose last place is the end of a block or
+    /// [`NONE`]. There is one: [`block_lines`] are enough.
     #[inline(always)]
-    fn take(&mut self, list: u32) -> u32 {
-        let block = *self.free;
-        *self.free = self.read(block | NEXT);
-        self.write(block | LIST, list);
-        block
+    fn extend(&mut self, last: u32, list: u32) -> u32 {
+        let next = *self.free;
+        *self.free = self.read(next | NEXT);
+        self.write(next | LIST, list);
+        if last != NONE {
+            self.write(block(last) | NEXT, next);
+            self.write(next | BEFORE, block(last));
+        }
+        next
     }
 
     #[inline(always)]
@@ -115,9 +122,14 @@ impl Lines<'_> {
 }
 
 #[inline(always)]
-#[allow(clippy::indexing_slicing, reason = "below 16 by a remainder: nothing is checked")]
 fn read(lines: &[Line], place: u32) -> u32 {
-    lines.get((place / WORDS) as usize).map_or(NONE, |line| line.0[(place % WORDS) as usize])
+    word(lines, place).unwrap_or(NONE)
+}
+
+#[inline(always)]
+#[allow(clippy::indexing_slicing, reason = "below 16 by a remainder: nothing is checked")]
+fn word(lines: &[Line], place: u32) -> Option<u32> {
+    Some(lines.get((place / WORDS) as usize)?.0[(place % WORDS) as usize])
 }
 
 /// The block that a place is in.
@@ -128,27 +140,57 @@ const fn block(place: u32) -> u32 {
 
 /// A ring. Its members are numbers, of queues say, each in one list at most; who puts one in
 /// keeps its place, and gives it to nobody else's ring.
+///
+/// Where a round earns the longest packet nobody is put further than one round ahead. So the list of
+/// the round that is served and that of the next are held here, and in memory and in the bitmap
+/// these two are empty.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ring {
-    /// The list of the round that is served, and the first and the last place of it. No more
-    /// come into it; in memory and in the bitmap it is empty.
     now: u32,
-    first: u32,
-    last: u32,
+    /// The list of the round that is served: no more come into it.
+    serving: Serving,
+    next: List,
     /// Lists, less one.
     mask: u32,
-    /// The word of the first list, and that of the bitmap.
+    /// The word of the first list.
     lists: u32,
-    bits: u32,
     /// A bit for each 64 lists: whether one of them has members.
     some: u64,
+}
+
+/// The first and the last place of a list, [`NONE`] if it is empty.
+#[derive(Clone, Copy, Debug)]
+struct List {
+    first: u32,
+    last: u32,
+}
+
+impl List {
+    const EMPTY: Self = Self { first: NONE, last: NONE };
+}
+
+/// A list from which members are taken.
+#[derive(Clone, Copy, Debug)]
+struct Serving {
+    list: List,
+    /// The last place in the block of the first one.
+    stop: u32,
+}
+
+impl Serving {
+    #[inline(always)]
+    const fn new(list: List) -> Self {
+        let ends = block(list.first) | (WIDE - 1);
+        let stop = if block(list.first) == block(list.last) { list.last } else { ends };
+        Self { list, stop }
+    }
 }
 
 impl Ring {
     /// A ring without members, whose lines begin at `line`.
     pub(super) const fn new(rounds: u32, line: usize) -> Self {
-        let lists = line as u32 * WORDS;
-        Self { now: 0, first: NONE, last: NONE, mask: rounds - 1, lists, bits: lists + 2 * rounds, some: 0 }
+        let (serving, next) = (Serving::new(List::EMPTY), List::EMPTY);
+        Self { now: 0, serving, next, mask: rounds - 1, lists: line as u32 * WORDS, some: 0 }
     }
 
     /// Writes the lists and the bitmap of a ring without members.
@@ -157,8 +199,14 @@ impl Ring {
             lines.write(self.lists + word, NONE);
         }
         for word in 0..(self.mask + 1) / 32 {
-            lines.write(self.bits + word, 0);
+            lines.write(self.bits() + word, 0);
         }
+    }
+
+    /// The word of the bitmap.
+    #[inline(always)]
+    const fn bits(&self) -> u32 {
+        self.lists + 2 * (self.mask + 1)
     }
 
     /// How many rounds ahead the list of a place is.
@@ -170,21 +218,39 @@ impl Ring {
     /// Puts a member at the end of the list `ahead` rounds ahead, and says where.
     #[inline(always)]
     pub(super) fn put(&mut self, lines: &mut Lines<'_>, ahead: u32, member: u32) -> u32 {
+        if ahead != 1 {
+            return self.put_far(lines, ahead, member);
+        }
+        let last = self.next.last;
+        let place = if last % WORDS < WIDE - 1 {
+            last + 1
+        } else {
+            let place = lines.extend(last, (self.now + 1) & self.mask);
+            if last == NONE {
+                self.next.first = place;
+            }
+            place
+        };
+        self.next.last = place;
+        lines.write(place, member);
+        place
+    }
+
+    /// [`put`](Self::put) in a list that is in memory.
+    #[inline(always)]
+    fn put_far(&mut self, lines: &mut Lines<'_>, ahead: u32, member: u32) -> u32 {
         let list = (self.now + ahead) & self.mask;
         let header = self.lists + 2 * list;
         let last = lines.read(header + 1);
-        let place = if last == NONE {
-            let first = lines.take(list);
-            lines.write(header, first);
-            self.mark(lines, list);
-            first
-        } else if last % WORDS == WIDE - 1 {
-            let next = lines.take(list);
-            lines.write(block(last) | NEXT, next);
-            lines.write(next | BEFORE, block(last));
-            next
-        } else {
+        let place = if last % WORDS < WIDE - 1 {
             last + 1
+        } else {
+            let place = lines.extend(last, list);
+            if last == NONE {
+                lines.write(header, place);
+                self.mark(lines, list);
+            }
+            place
         };
         lines.write(header + 1, place);
         lines.write(place, member);
@@ -194,19 +260,18 @@ impl Ring {
     /// Takes the first of this round or, when that is over, of the next that has members.
     #[inline(always)]
     pub(super) fn pop(&mut self, lines: &mut Lines<'_>) -> Option<u32> {
-        if self.first == NONE {
+        if self.serving.list.first == NONE {
             self.advance(lines)?;
         }
-        let first = self.first;
-        let member = lines.read(first);
-        if first == self.last {
+        let first = self.serving.list.first;
+        let member = word(lines.lines, first)?;
+        if first == self.serving.stop {
+            let list = &mut self.serving.list;
+            list.first = if first == list.last { NONE } else { lines.read(block(first) | NEXT) };
             lines.give_back(block(first));
-            self.first = NONE;
-        } else if first % WORDS == WIDE - 1 {
-            self.first = lines.read(block(first) | NEXT);
-            lines.give_back(block(first));
+            self.serving = Serving::new(*list);
         } else {
-            self.first = first + 1;
+            self.serving.list.first = first + 1;
         }
         Some(member)
     }
@@ -214,34 +279,54 @@ impl Ring {
     /// Goes on to the next round that has members.
     #[inline(always)]
     fn advance(&mut self, lines: &mut Lines<'_>) -> Option<()> {
-        self.now = self.next(lines.lines, self.now)?;
-        let header = self.lists + 2 * self.now;
-        (self.first, self.last) = (lines.read(header), lines.read(header + 1));
-        self.clear(lines, self.now);
+        let list = if self.next.first != NONE {
+            self.now = (self.now + 1) & self.mask;
+            self.next
+        } else {
+            self.now = self.after(lines.lines, self.now)?;
+            self.take(lines, self.now)
+        };
+        self.serving = Serving::new(list);
+        self.next = if self.some == 0 { List::EMPTY } else { self.take(lines, (self.now + 1) & self.mask) };
         Some(())
+    }
+
+    /// Takes a list out of memory.
+    #[inline(always)]
+    fn take(&mut self, lines: &mut Lines<'_>, list: u32) -> List {
+        let header = self.lists + 2 * list;
+        let (first, last) = (lines.read(header), lines.read(header + 1));
+        if first != NONE {
+            self.clear(lines, list);
+        }
+        List { first, last }
     }
 
     /// Takes out whoever is at a place. The last of its list takes the place over: who that
     /// is, if it is another.
     pub(super) fn remove(&mut self, lines: &mut Lines<'_>, place: u32) -> Option<u32> {
         let list = lines.read(block(place) | LIST) & self.mask;
-        let (header, served) = (self.lists + 2 * list, list == self.now);
-        let (first, last) =
-            if served { (self.first, self.last) } else { (lines.read(header), lines.read(header + 1)) };
+        let (header, ahead) = (self.lists + 2 * list, list.wrapping_sub(self.now) & self.mask);
+        let List { first, last } = match ahead {
+            0 => self.serving.list,
+            1 => self.next,
+            _ => List { first: lines.read(header), last: lines.read(header + 1) },
+        };
         let member = lines.read(last);
         lines.write(place, member);
-        let (mut begins, mut ends) = (first, last.wrapping_sub(1));
+        let mut left = List { first, last: last.wrapping_sub(1) };
         if last == first {
             lines.give_back(block(last));
-            (begins, ends) = (NONE, NONE);
+            left = List::EMPTY;
         } else if last.is_multiple_of(WORDS) {
-            ends = lines.read(last | BEFORE) | (WIDE - 1);
+            left.last = lines.read(last | BEFORE) | (WIDE - 1);
             lines.give_back(last);
         }
-        match (served, begins) {
-            (true, _) => (self.first, self.last) = (begins, ends),
-            (false, NONE) => self.clear(lines, list),
-            (false, _) => lines.write(header + 1, ends),
+        match (ahead, left.first) {
+            (0, _) => self.serving = Serving::new(left),
+            (1, _) => self.next = left,
+            (_, NONE) => self.clear(lines, list),
+            _ => lines.write(header + 1, left.last),
         }
         (place != last).then_some(member)
     }
@@ -249,12 +334,12 @@ impl Ring {
     /// Those who come next, in order, beginning with who [`pop`](Self::pop) gives: for hints.
     #[inline(always)]
     pub(super) fn upcoming(self, lines: &[Line]) -> Upcoming<'_> {
-        Upcoming { lines, ring: self, list: self.now, next: self.first, last: self.last }
+        Upcoming { lines, ring: self, list: self.now, at: self.serving.list }
     }
 
-    /// The list after `list`, in the order of rounds, that has members.
+    /// The list after `list`, in the order of rounds, that has members in memory.
     #[inline(always)]
-    fn next(&self, lines: &[Line], list: u32) -> Option<u32> {
+    fn after(&self, lines: &[Line], list: u32) -> Option<u32> {
         let word = list / 64;
         let later = self.word(lines, word) & (u64::MAX - 1) << (list % 64);
         if later != 0 {
@@ -272,13 +357,13 @@ impl Ring {
     /// 64 bits of the bitmap.
     #[inline(always)]
     fn word(&self, lines: &[Line], word: u32) -> u64 {
-        let place = self.bits + 2 * word;
+        let place = self.bits() + 2 * word;
         u64::from(read(lines, place)) | u64::from(read(lines, place + 1)) << 32
     }
 
     #[inline(always)]
     fn mark(&mut self, lines: &mut Lines<'_>, list: u32) {
-        let place = self.bits + list / 32;
+        let place = self.bits() + list / 32;
         lines.write(place, lines.read(place) | 1 << (list % 32));
         self.some |= 1 << (list / 64);
     }
@@ -289,20 +374,35 @@ impl Ring {
         let header = self.lists + 2 * list;
         lines.write(header, NONE);
         lines.write(header + 1, NONE);
-        let place = self.bits + list / 32;
+        let place = self.bits() + list / 32;
         lines.write(place, lines.read(place) & !(1 << (list % 32)));
         let left = self.word(lines.lines, list / 64) != 0;
         self.some &= !(u64::from(!left) << (list / 64));
     }
 }
 
-/// See [`Ring::upcoming`]. It never ends where there are members.
+/// See [`Ring::upcoming`].
 pub(super) struct Upcoming<'a> {
     lines: &'a [Line],
     ring: Ring,
     list: u32,
-    next: u32,
-    last: u32,
+    at: List,
+}
+
+impl Upcoming<'_> {
+    /// Starts fetching the block after that of who comes next, or the block of who does.
+    #[inline(always)]
+    pub(super) fn fetch_block(&self) {
+        let List { first, last } = self.at;
+        let next = if block(first) == block(last) {
+            self.ring.next.first
+        } else {
+            read(self.lines, block(first) | NEXT)
+        };
+        if let Some(line) = self.lines.get((next / WORDS) as usize) {
+            prefetch(line);
+        }
+    }
 }
 
 impl Iterator for Upcoming<'_> {
@@ -310,13 +410,16 @@ impl Iterator for Upcoming<'_> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<u32> {
-        if self.next == NONE {
-            self.list = self.ring.next(self.lines, self.list)?;
-            self.next = read(self.lines, self.ring.lists + 2 * self.list);
-            self.last = read(self.lines, self.ring.lists + 2 * self.list + 1);
+        if self.at.first == NONE {
+            self.at = core::mem::replace(&mut self.ring.next, List::EMPTY);
         }
-        let at = self.next;
-        self.next = if at == self.last {
+        if self.at.first == NONE {
+            self.list = self.ring.after(self.lines, self.list)?;
+            let header = self.ring.lists + 2 * self.list;
+            self.at = List { first: read(self.lines, header), last: read(self.lines, header + 1) };
+        }
+        let at = self.at.first;
+        self.at.first = if at == self.at.last {
             NONE
         } else if at % WORDS == WIDE - 1 {
             read(self.lines, block(at) | NEXT)

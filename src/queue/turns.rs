@@ -21,8 +21,12 @@ impl Share {
     /// Earns rounds until so many octets may be sent, one at least; how many.
     #[inline(always)]
     fn earn(&mut self, octets: u32) -> u32 {
-        let missing = octets.saturating_sub(self.deficit);
-        let rounds = if missing <= self.quantum { 1 } else { missing.div_ceil(self.quantum.max(1)) };
+        let earned = self.deficit.wrapping_add(self.quantum);
+        if octets <= earned {
+            self.deficit = earned;
+            return 1;
+        }
+        let rounds = (octets - self.deficit).div_ceil(self.quantum.max(1));
         // Less than a round and the longest packet: within 32 bits, see `Quantum::rounds`.
         self.deficit = self.deficit.wrapping_add(rounds.wrapping_mul(self.quantum));
         rounds
@@ -58,11 +62,18 @@ impl Turns {
         Self { ring, turn: NONE }
     }
 
-    /// Whose turn it is, if anybody has it, and who comes next, in order: for hints.
+    /// Gives up to `most` of whose turn it is, and of who comes next, to `each`, in order, and
+    /// starts fetching the list of those who come then: for hints.
     #[inline(always)]
-    pub(super) fn upcoming<'a>(&self, lines: &'a [Line]) -> impl Iterator<Item = u32> + use<'a> {
-        let turn = Some(self.turn).filter(|turn| *turn != NONE);
-        turn.into_iter().chain(self.ring.upcoming(lines))
+    pub(super) fn upcoming(&self, lines: &[Line], most: usize, mut each: impl FnMut(u32)) {
+        let mut rest = most;
+        if self.turn != NONE {
+            each(self.turn);
+            rest = rest.saturating_sub(1);
+        }
+        let mut upcoming = self.ring.upcoming(lines);
+        upcoming.by_ref().take(rest).for_each(each);
+        upcoming.fetch_block();
     }
 
     /// Whose turn it is.
@@ -82,19 +93,18 @@ impl Turns {
     }
 
     /// The member whose turn it is has sent something: `first` is its first packet now, if it
-    /// has one. It goes on if it has the credit.
+    /// has one. It goes on if it has the credit; whether it does.
     #[inline(always)]
     pub(super) fn go_on(
         &mut self, lines: &mut Lines<'_>, member: u32, share: &mut Share, first: Option<u32>,
-    ) {
+    ) -> bool {
         match first {
-            None => (share.deficit, self.turn) = (0, NONE),
-            Some(first) if share.deficit < first => {
-                self.turn = NONE;
-                self.begin(lines, member, share, first);
-            }
-            Some(_) => {}
+            None => share.deficit = 0,
+            Some(first) if share.deficit < first => self.begin(lines, member, share, first),
+            Some(_) => return true,
         }
+        self.turn = NONE;
+        false
     }
 
     /// A member that had packets has another quantum than `before`, or another packet first, or

@@ -267,7 +267,7 @@ where
     #[inline(never)]
     fn serve(&mut self, now: Nanos, places: &mut [Option<Departure<H>>]) -> usize {
         if self.queues() > NEAR {
-            self.fetch(places.len().min(self.turns + 2));
+            self.fetch(places.len());
         }
         let mut state = self.state;
         let (most, mut places) = (places.len(), places.iter_mut());
@@ -277,22 +277,12 @@ where
         served
     }
 
-    /// Starts fetching what the next departures touch: queues first, then packets.
+    /// Starts fetching what the next departures touch.
     #[inline(never)]
-    fn fetch(&self, count: usize) {
-        let (queues, descriptors) = (self.memory.queues.items(), self.memory.descriptors.items());
-        let mut next = [0; AHEAD];
-        let mut known = 0;
-        let upcoming = self.state.turns.ring.upcoming(self.memory.lines.items());
-        for (place, id) in next.iter_mut().take(count).zip(upcoming) {
-            *place = id;
-            known += 1;
-            if let Some(queue) = queues.get(id as usize) {
-                prefetch(queue);
-            }
-        }
-        let next = next.iter().take(known);
-        next.filter_map(|id| queues.get(*id as usize)).for_each(|queue| queue.prefetch_first(descriptors));
+    fn fetch(&self, most: usize) {
+        let mut ahead = Ahead::new(self.memory.queues.items());
+        self.state.turns.upcoming(self.memory.lines.items(), most.min(self.turns + 2), |id| ahead.add(id));
+        ahead.fetch(self.memory.descriptors.items());
     }
 }
 
@@ -325,17 +315,25 @@ impl<H, P: DropPolicy> View<'_, H, P> {
         let (mut count, mut turns) = (0, 0);
         while count < most {
             let Some(id) = self.turns.turn(&mut self.lines) else { break };
-            let served = self.fifos.serve(now, id, &mut { u32::MAX }, most - count, &mut each);
-            if let Some(queue) = self.fifos.queue(id) {
-                let first = queue.first();
-                self.turns.go_on(&mut self.lines, id, &mut queue.share, first);
-            }
-            if served == 0 {
+            let most = most - count;
+            let Some(served) = self.fifos.serve(now, id, &mut { u32::MAX }, most, &mut each) else { break };
+            self.turns.go_on(&mut self.lines, id, served.share, served.first);
+            if served.taken == 0 {
                 break;
             }
-            (count, turns) = (count + served, turns + 1);
+            (count, turns) = (count + served.taken as usize, turns + 1);
         }
         (count, turns)
+    }
+
+    /// The next packet that leaves.
+    #[inline(always)]
+    fn next(&mut self, now: Nanos) -> Option<Departure<H>> {
+        let mut departure = None;
+        let id = self.turns.turn(&mut self.lines)?;
+        let served = self.fifos.serve(now, id, &mut { u32::MAX }, 1, &mut |next| departure = Some(next))?;
+        self.turns.go_on(&mut self.lines, id, served.share, served.first);
+        departure
     }
 
     #[inline(always)]
@@ -380,7 +378,38 @@ impl<H, P: DropPolicy> View<'_, H, P> {
 /// Queues whose lines are not fetched ahead: they stay in the nearest caches.
 pub(super) const NEAR: usize = 2048;
 /// Packets that are fetched ahead.
-pub(super) const AHEAD: usize = 32;
+const AHEAD: usize = 32;
+
+/// Queues whose turn comes next, up to [`AHEAD`], and whose lines are being fetched.
+pub(super) struct Ahead<'a> {
+    queues: &'a [Queue],
+    next: [u32; AHEAD],
+    known: usize,
+}
+
+impl<'a> Ahead<'a> {
+    pub(super) const fn new(queues: &'a [Queue]) -> Self {
+        Self { queues, next: [0; AHEAD], known: 0 }
+    }
+
+    #[inline(always)]
+    pub(super) fn add(&mut self, id: u32) {
+        if let (Some(place), Some(queue)) = (self.next.get_mut(self.known), self.queues.get(id as usize)) {
+            *place = id;
+            self.known += 1;
+            prefetch(queue);
+        }
+    }
+
+    /// Starts fetching their first packets, and then those behind: a queue sends two or three in
+    /// a turn, and whoever is behind would be waited for alone.
+    #[inline(always)]
+    pub(super) fn fetch<H>(&self, descriptors: &[Descriptor<H>]) {
+        let queues = self.next.iter().take(self.known).filter_map(|id| self.queues.get(*id as usize));
+        queues.clone().for_each(|queue| queue.prefetch_first(descriptors));
+        queues.for_each(|queue| queue.prefetch_second(descriptors));
+    }
+}
 
 /// Fills places with departures, [`AHEAD`] at a time, until there are no more; how many.
 #[inline(always)]
@@ -434,9 +463,7 @@ where
 
     #[inline(always)]
     fn dequeue(&mut self, now: Nanos) -> Option<Departure<H>> {
-        let mut departure = None;
-        self.view().serve(now, 1, |next| departure = Some(next));
-        departure
+        self.view().next(now)
     }
 
     #[inline(always)]
@@ -447,7 +474,7 @@ where
     #[inline(always)]
     fn dequeue_each(&mut self, now: Nanos, most: usize, each: impl FnMut(Departure<H>)) -> usize {
         if self.queues() > NEAR {
-            self.fetch(most.min(self.turns + 2).min(AHEAD));
+            self.fetch(most);
         }
         let (served, turns) = self.view().serve(now, most, each);
         self.turns = turns;
@@ -472,14 +499,18 @@ where
 
     #[inline(always)]
     fn prefetch(&self, id: QueueId) {
-        if let Some(queue) = self.get(id) {
+        if self.queues() > NEAR
+            && let Some(queue) = self.get(id)
+        {
             prefetch(queue);
         }
     }
 
     #[inline(always)]
     fn prefetch_deeper(&self, id: QueueId) {
-        if let Some(queue) = self.get(id) {
+        if self.queues() > NEAR
+            && let Some(queue) = self.get(id)
+        {
             queue.prefetch_last(self.memory.descriptors.items());
         }
     }
