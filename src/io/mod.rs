@@ -8,6 +8,8 @@
 #[cfg(feature = "pcap")]
 pub mod capture;
 mod memory;
+#[cfg(all(feature = "netlink", target_os = "linux"))]
+pub mod neighbours;
 #[cfg(all(feature = "net", target_os = "linux"))]
 pub mod packet;
 #[cfg(feature = "pcap")]

@@ -1,11 +1,14 @@
 //! Ports of the operating system in network namespaces: TUN devices, packet sockets on a pair
-//! of veth, neighbours.
+//! of veth, neighbours. And that no port allocates while packets flow.
 //!
 //! Needs Linux, root, ip(8) and ethtool(8); skipped without, unless `FASTPATH_REQUIRE_ORACLES`
 //! is 1.
 
 #![cfg(target_os = "linux")]
 
+mod allocations;
+#[path = "../support/counting.rs"]
+mod counting;
 mod namespace;
 mod neighbours;
 #[path = "../support/oracle.rs"]

@@ -1,13 +1,15 @@
 //! A network namespace for a test, and ip(8) in it.
 
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::panic;
-use std::process::{self, Command};
+use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
 
 use crate::oracle;
 
@@ -38,11 +40,48 @@ fn enter() -> Result<(), String> {
 
 /// Runs ip(8) in the namespace of the calling thread: each line is one command.
 pub(crate) fn ip(commands: &str) {
-    for line in commands.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let arguments: Vec<_> = line.split_whitespace().collect();
-        if let Err(fault) = run("ip", &arguments) {
-            panic!("ip {line}: {fault}");
-        }
+    let mut child = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(commands.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success(), "ip: {commands}");
+}
+
+/// A machine beside ours: a thread in a network namespace of its own, which does as it is told.
+pub(crate) struct Host {
+    orders: Sender<Order>,
+    done: Receiver<()>,
+    thread: i32,
+}
+
+type Order = Box<dyn FnOnce() + Send>;
+
+impl Host {
+    /// A machine without interfaces. Only for who is [`alone`], and so may have one.
+    pub(crate) fn new() -> Self {
+        let (orders, ordered) = mpsc::channel::<Order>();
+        let (tell, told) = mpsc::channel();
+        let (finished, done) = mpsc::channel();
+        thread::spawn(move || {
+            enter().unwrap();
+            tell.send(gettid().as_raw_pid()).unwrap();
+            for order in ordered {
+                order();
+                if finished.send(()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { orders, done, thread: told.recv().expect("a namespace") }
+    }
+
+    /// What `ip link set NAME netns` takes.
+    pub(crate) fn namespace(&self) -> i32 {
+        self.thread
+    }
+
+    /// Lets it do `order`, and waits for that.
+    pub(crate) fn run(&self, order: impl FnOnce() + Send + 'static) {
+        self.orders.send(Box::new(order)).unwrap();
+        self.done.recv().expect("the order was carried out");
     }
 }
 
