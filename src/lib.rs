@@ -36,6 +36,8 @@
 //! | `alloc` | tables that grow, boxed memory, the node with its slices and their control |
 //! | `std` (default) | `alloc`, and what needs an operating system |
 //! | `pcap` | reading and writing capture files |
+//! | `net` | ports of the operating system (Linux): UDP sockets, TUN devices, packet sockets |
+//! | `netlink` | `net`, and next hops from the kernel's routes and neighbours (Linux) |
 //! | `conformance` | a check kit for each trait, to be run by whoever implements it |
 //! | `workloads` | rule sets, traffic and adversaries for tests and benchmarks |
 
