@@ -20,10 +20,12 @@
 //! # Ok::<(), fastpath::egress::EgressError>(())
 //! ```
 
+mod encapsulation;
 mod record;
 mod template;
 mod tunnel;
 
+pub use encapsulation::{Encapsulation, InnerEthernet, Payload};
 #[cfg(feature = "alloc")]
 pub(crate) use record::is_destination;
 pub use record::{Egress, EgressError};
@@ -35,7 +37,7 @@ use crate::id::EgressId;
 /// The ways out that a table's results name.
 ///
 /// An array, a slice or a boxed slice of [`Egress`] is one; [`Egresses`] adds the
-/// [`Template`]s that outer headers of more than 46 octets need.
+/// [`Template`]s that tunnels need which are more than UDP over IPv4.
 pub trait EgressTable: TemplateTable {
     /// The record that `id` names.
     fn egress(&self, id: EgressId) -> Option<&Egress>;
@@ -44,7 +46,7 @@ pub trait EgressTable: TemplateTable {
     fn count(&self) -> usize;
 }
 
-/// The long outer headers that records name.
+/// The outer headers that records name and do not hold.
 pub trait TemplateTable {
     /// Template `number`.
     fn template(&self, number: u32) -> Option<&Template>;
