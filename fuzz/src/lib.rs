@@ -20,10 +20,12 @@ use fastpath::stats::SliceAccount;
 #[path = "../../tests/support/label.rs"]
 mod label;
 mod lookup_ops;
+mod tunnels;
 
 use label::Label;
 
 pub use lookup_ops::{Done, lookup_ops};
+pub use tunnels::tunnels;
 
 /// Octets to decide by, one at a time; 0 when they are used up.
 #[derive(Debug)]

@@ -1,4 +1,20 @@
 //! Links by tunnel: UDP, VXLAN, Geneve and GRE over IPv4 and IPv6.
+//!
+//! ```
+//! use fastpath::decap::{Access, PortEntry, TunnelConfig, TunnelEntry, TunnelKind, Tunnels, UdpPorts};
+//! use fastpath::id::{LinkId, OptionId, SliceId};
+//! use fastpath::slot::Admission;
+//!
+//! let mut access = Access {
+//!     ports: UdpPorts::new([PortEntry::EMPTY; 16]),
+//!     tunnels: Tunnels::new([TunnelEntry::EMPTY; 16]),
+//! };
+//! // VXLAN network 7 is link 1 of slice 3; its hosts know this node as 02:00:00:00:00:01.
+//! let admission = Admission { slice: SliceId(3), link: LinkId(1), option: OptionId(0), ..Admission::NONE };
+//! let config = TunnelConfig::new(admission).with_mac([2, 0, 0, 0, 0, 1]);
+//! access.tunnels.open([10, 0, 0, 1].into(), TunnelKind::vxlan(7), config)?;
+//! # Ok::<(), fastpath::decap::TunnelError>(())
+//! ```
 
 use core::net::IpAddr;
 

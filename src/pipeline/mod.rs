@@ -281,7 +281,7 @@ where
                     }
                     let outgoing = outgoing?;
                     record.encapsulate_flow(packet, &outgoing, egress, |inner| {
-                        options.flow_hash(option, inner)
+                        options.flow_hash(lane.admission.option, inner)
                     })?;
                     Ok::<(EgressId, &Egress, Outgoing), Exit>((id, record, outgoing))
                 });
