@@ -105,8 +105,10 @@ pub mod workloads;
 pub mod prelude {
     pub use crate::code_option::ipv4::{Ipv4, Ipv4Key};
     pub use crate::code_option::{Answer, CodeOption, Context, Outgoing, Query};
-    pub use crate::decap::{Decap, PortConfig, PortEntry, UdpPorts};
-    pub use crate::egress::{Egress, EgressTable, LinkLayer, Tunnel};
+    pub use crate::decap::{
+        Access, Decap, PortConfig, PortEntry, TunnelConfig, TunnelEntry, TunnelKind, Tunnels, UdpPorts,
+    };
+    pub use crate::egress::{Egress, EgressTable, Encapsulation, LinkLayer, Template, Tunnel};
     pub use crate::exit::{DropReason, Exception, Exit};
     pub use crate::id::{EgressId, LinkId, OptionId, QueueId, SliceId};
     pub use crate::io::{Rx, Tx};

@@ -5,7 +5,7 @@
 #[path = "../fuzz/src/lib.rs"]
 mod inputs;
 
-use inputs::{Cursor, Done, Tally, decap, frame, ipv4, lookup_ops, pipeline};
+use inputs::{Cursor, Done, Tally, decap, frame, ipv4, lookup_ops, pipeline, tunnels};
 
 /// SplitMix64: the same octets in each run.
 struct Octets(u64);
@@ -43,6 +43,18 @@ fn a_third_of_the_frames_is_forwarded() {
     assert!(sum.forwarded * 3 >= sum.received, "{sum:?}");
     assert!(useful * 3 >= INPUTS, "{useful} inputs forward something");
     assert!(sum.dropped * 20 >= sum.received && sum.slow_path * 20 >= sum.received, "{sum:?}");
+}
+
+#[test]
+fn tunnels_lead_back_and_damage_is_noticed() {
+    let (mut octets, mut admitted) = (Octets(5), 0);
+    for _ in 0..INPUTS {
+        let seed = octets.take(100);
+        let edit = octets.take(3);
+        admitted += u64::from(tunnels(&seed, &[(edit[0], edit[1])], edit[2] & 7));
+    }
+    println!("{admitted} of {INPUTS} damaged frames were admitted");
+    assert!((INPUTS / 20..INPUTS * 9 / 10).contains(&admitted), "{admitted}");
 }
 
 #[test]

@@ -11,6 +11,8 @@ pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
 /// Protocol number of UDP.
 pub const UDP: u8 = 17;
+/// Protocol number of GRE.
+pub const GRE: u8 = 47;
 
 /// A sound IPv4 header and the octets of its packet, padding taken off.
 ///
