@@ -97,6 +97,10 @@ pub mod conformance;
 #[cfg(feature = "alloc")]
 pub mod node;
 
+// What the fast path leaves to each slice.
+#[cfg(feature = "alloc")]
+pub mod manager;
+
 // What benchmarks and tests feed on.
 #[cfg(feature = "workloads")]
 pub mod workloads;

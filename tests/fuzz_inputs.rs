@@ -5,7 +5,9 @@
 #[path = "../fuzz/src/lib.rs"]
 mod inputs;
 
-use inputs::{Cursor, Done, Tally, decap, frame, ipv4, lookup_ops, pipeline, tunnels};
+use inputs::{
+    Answers, Cursor, Done, Tally, decap, frame, ipv4, lookup_ops, manager, pipeline, tunnels,
+};
 
 /// SplitMix64: the same octets in each run.
 struct Octets(u64);
@@ -106,4 +108,21 @@ fn histories_fill_and_empty_tables_of_all_engines() {
     assert!(sum.removed * 2 > sum.inserted && sum.inserted > 10_000, "{sum:?}");
     assert!(sum.replaced > 1000 && sum.loaded > 50 && sum.refused > 1000, "{sum:?}");
     assert!(sum.several * 2 > sum.found && sum.found > 10_000, "{sum:?}");
+}
+
+#[test]
+fn managers_answer_send_on_and_stay_silent() {
+    let mut octets = Octets(4);
+    let mut sum = Answers::default();
+    for _ in 0..INPUTS / 4 {
+        let len = octets.next() as usize % 1024;
+        let answers = manager(&octets.take(len));
+        sum.taken += answers.taken;
+        sum.sent += answers.sent;
+        sum.errors += answers.errors;
+        sum.forwarded += answers.forwarded;
+    }
+    println!("{sum:?}");
+    assert!(sum.errors * 20 > sum.taken && sum.forwarded * 25 > sum.taken, "{sum:?}");
+    assert!(sum.sent > sum.errors + sum.forwarded, "{sum:?}");
 }

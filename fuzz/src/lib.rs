@@ -20,11 +20,13 @@ use fastpath::stats::SliceAccount;
 #[path = "../../tests/support/label.rs"]
 mod label;
 mod lookup_ops;
+mod manager;
 mod tunnels;
 
 use label::Label;
 
 pub use lookup_ops::{Done, lookup_ops};
+pub use manager::{Answers, manager};
 pub use tunnels::tunnels;
 
 /// Octets to decide by, one at a time; 0 when they are used up.
@@ -247,9 +249,11 @@ pub fn seal(octets: &mut [u8], at: Option<usize>) {
 /// RFC 1071, as it is written there.
 fn ones_complement_sum(octets: &[u8]) -> u16 {
     let words = octets.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0)));
-    let sum: u32 = words.sum();
-    let sum = (sum & 0xffff) + (sum >> 16);
-    ((sum & 0xffff) + (sum >> 16)) as u16
+    let mut sum: u32 = words.sum();
+    while sum >> 16 != 0 {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
 }
 
 /// The IPv4 header at the front of `octets`, if etherparse and its checksum say it is one.

@@ -5,6 +5,8 @@ use crate::wire::{be16, be32, checksum, ecn, put};
 
 /// Octets of a header without options.
 pub const HEADER: usize = 20;
+/// Where in a header the destination address stands.
+pub const DESTINATION: usize = 16;
 /// Protocol number of ICMP.
 pub const ICMP: u8 = 1;
 /// Protocol number of TCP.
