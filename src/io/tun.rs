@@ -3,7 +3,7 @@
 //!
 //! Making one needs `CAP_NET_ADMIN`, or a device that was made for the user
 //! (`ip tuntap add mode tun user NAME`). Addresses, MTU and whether it is up are for ip(8) to
-//! set. A packet costs a call, some 1,800 ns: it is for local delivery, not for bulk.
+//! set. Each packet costs a call to the operating system: it is for local delivery, not for bulk.
 //!
 //! ```no_run
 //! use fastpath::io::tun::{TunConfig, TunPort};

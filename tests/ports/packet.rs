@@ -32,7 +32,7 @@ fn frames_pass_as_they_are() {
         let to = far.address();
         for octets in [14, 60, 1514] {
             let sent = frame(to, 7, octets);
-            assert_eq!(send(&mut near, &[sent.clone()]), 1);
+            assert_eq!(send(&mut near, std::slice::from_ref(&sent)), 1);
             assert_eq!(receive(&mut far, is_ours), Some(sent));
         }
         // A vector of more than one call takes, in order.
@@ -56,7 +56,7 @@ fn a_tag_that_the_kernel_took_out_is_put_back() {
             (port("near", PacketConfig::default()), port("far", PacketConfig::default()));
         let mut sent = frame(far.address(), 7, 60);
         sent.splice(12..12, [0x81, 0, 0x60, 5]);
-        assert_eq!(send(&mut near, &[sent.clone()]), 1);
+        assert_eq!(send(&mut near, std::slice::from_ref(&sent)), 1);
         assert_eq!(receive(&mut far, is_ours), Some(sent));
     });
 }

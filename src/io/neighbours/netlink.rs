@@ -201,14 +201,14 @@ fn accept(asked: Result<(), Errno>, expected: Errno) -> Result<(), NeighbourErro
 
 /// The messages of a datagram; what cannot be read is passed over.
 fn messages(mut octets: &[u8]) -> impl Iterator<Item = NetlinkMessage<RouteNetlinkMessage>> {
-    let mut next = move || {
+    let next = move || {
         let len = u32::from_ne_bytes(*octets.first_chunk()?) as usize;
         // A header is 16 octets.
         let one = octets.get(..len).filter(|one| one.len() >= 16)?;
         octets = octets.get(len.next_multiple_of(4)..).unwrap_or_default();
         Some(NetlinkMessage::deserialize(one))
     };
-    core::iter::from_fn(move || next()).filter_map(Result::ok)
+    core::iter::from_fn(next).filter_map(Result::ok)
 }
 
 /// What a message says, if it matters here.

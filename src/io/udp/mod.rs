@@ -10,8 +10,8 @@
 //!
 //! Datagrams of one flow that the kernel joined (GRO) are taken apart again, and packets of a
 //! vector with one source, destination, size and class are given to it as one (GSO), the order
-//! of each destination kept: a datagram then costs a twentieth to a fiftieth of what one does
-//! by itself, see docs/benchmarks.md. So let the schedulers serve a few packets of a link at
+//! of each destination kept: a datagram then costs a third to a seventh of what one does by
+//! itself, see docs/benchmarks.md. So let the schedulers serve a few packets of a link at
 //! a time. Received octets are copied once, out of what the kernel joined.
 //!
 //! ```
