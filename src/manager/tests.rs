@@ -162,7 +162,7 @@ fn each_problem_has_type_code_and_word() {
             (p[9], p[26], p[27]) = (protocol, 0, 0);
         })
     };
-    let cases: [(Config, Exception, Vec<u8>, Fate, [u8; 6]); 11] = [
+    let cases = [
         (config(), Config::NO_ROUTE, udp(0), Fate::NetUnreachable, [3, 0, 0, 0, 0, 0]),
         (config(), Config::HOST_UNREACHABLE, udp(0), Fate::HostUnreachable, [3, 1, 0, 0, 0, 0]),
         (config(), Config::PROHIBITED, udp(0), Fate::Prohibited, [3, 13, 0, 0, 0, 0]),
