@@ -26,7 +26,7 @@ case ${1:-} in
 esac
 seconds=$1
 shift
-[ $# -gt 0 ] || set -- decap ipv4 pipeline lookup_ops
+[ $# -gt 0 ] || set -- decap ipv4 pipeline lookup_ops manager
 
 # An input may be as long as a few vectors of frames need, and is so from the start: a short
 # one hardly fills a table. Old finds are where a run begins, too.

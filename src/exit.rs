@@ -67,6 +67,10 @@ reasons! {
     OuterProtocol = "outer_protocol",
     /// The outer packet is a fragment: fragments of a tunnel are not put together.
     OuterFragment = "outer_fragment",
+    /// A tunnel header has an option that must not be overlooked, and is not known (RFC 8926, 3.5).
+    CriticalOption = "critical_option",
+    /// An inner Ethernet frame for another station, or with a tag on a link that takes none (RFC 7348, 6.1).
+    ForeignFrame = "foreign_frame",
     /// Outer congestion mark on a packet that is not ECN-capable (RFC 6040, 4.2).
     EcnNotCapable = "ecn_not_capable",
     /// From or to an address that no forwarded packet may have (RFC 1812, 5.3.7).
@@ -125,6 +129,9 @@ reasons! {
     TooBig = "too_big",
     /// To a group: the fast path does not copy packets.
     Multicast = "multicast",
+    /// From a link that carries Ethernet frames, one that is not forwarded: ARP, neighbour discovery, any
+    /// frame to a group. The slice's packet begins with its inner Ethernet header.
+    Frame = "frame",
     /// A filter says so.
     Filtered = "filtered",
     /// More than one filter may apply (I3 multicast), section 7.2.

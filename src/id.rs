@@ -24,6 +24,12 @@ impl fmt::Display for SliceId {
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct OptionId(pub u8);
 
+impl OptionId {
+    /// No option: what is admitted with it is an Ethernet frame for the slow path, as
+    /// [`Exception::Frame`](crate::exit::Exception::Frame).
+    pub const FRAME: Self = Self(u8::MAX);
+}
+
 /// A logical link (the paper's meta-interface): an external UDP port of the node
 /// and the tunnel behind it.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]

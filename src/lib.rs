@@ -36,6 +36,8 @@
 //! | `alloc` | tables that grow, boxed memory, the node with its slices and their control |
 //! | `std` (default) | `alloc`, and what needs an operating system |
 //! | `pcap` | reading and writing capture files |
+//! | `net` | ports of the operating system (Linux): UDP sockets, TUN devices, packet sockets |
+//! | `netlink` | `net`, and next hops from the kernel's routes and neighbours (Linux) |
 //! | `conformance` | a check kit for each trait, to be run by whoever implements it |
 //! | `workloads` | rule sets, traffic and adversaries for tests and benchmarks |
 
@@ -95,6 +97,10 @@ pub mod conformance;
 #[cfg(feature = "alloc")]
 pub mod node;
 
+// What the fast path leaves to each slice.
+#[cfg(feature = "alloc")]
+pub mod manager;
+
 // What benchmarks and tests feed on.
 #[cfg(feature = "workloads")]
 pub mod workloads;
@@ -103,8 +109,10 @@ pub mod workloads;
 pub mod prelude {
     pub use crate::code_option::ipv4::{Ipv4, Ipv4Key};
     pub use crate::code_option::{Answer, CodeOption, Context, Outgoing, Query};
-    pub use crate::decap::{Decap, PortConfig, PortEntry, UdpPorts};
-    pub use crate::egress::{Egress, EgressTable, LinkLayer, Tunnel};
+    pub use crate::decap::{
+        Access, Decap, PortConfig, PortEntry, TunnelConfig, TunnelEntry, TunnelKind, Tunnels, UdpPorts,
+    };
+    pub use crate::egress::{Egress, EgressTable, Encapsulation, LinkLayer, Template, Tunnel};
     pub use crate::exit::{DropReason, Exception, Exit};
     pub use crate::id::{EgressId, LinkId, OptionId, QueueId, SliceId};
     pub use crate::io::{Rx, Tx};

@@ -79,6 +79,27 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Packet<B> {
         Self::new(buf, headroom, end.ok_or(Truncated)?)
     }
 
+    /// Copies `parts`, one behind the other, into `buf` behind `headroom` octets.
+    ///
+    /// # Errors
+    ///
+    /// Gives the buffer back if it is too short.
+    #[cfg(feature = "std")]
+    pub(crate) fn gather(mut buf: B, headroom: u32, parts: &[&[u8]]) -> Result<Self, B> {
+        let mut end = headroom as usize;
+        for part in parts {
+            match buf.as_mut().get_mut(end..).and_then(|room| room.get_mut(..part.len())) {
+                Some(room) => room.copy_from_slice(part),
+                None => return Err(buf),
+            }
+            end += part.len();
+        }
+        match buf.as_ref().get(headroom as usize..end) {
+            Some(_) => Ok(Self { buf, window: Window { start: headroom, end: end as u32 } }),
+            None => Err(buf),
+        }
+    }
+
     /// The packet's octets.
     #[inline(always)]
     pub fn bytes(&self) -> &[u8] {

@@ -188,6 +188,21 @@ impl Endpoint {
         if self.high == 0 && self.low >> 32 == Self::MAPPED >> 32 { Some(self.low as u32) } else { None }
     }
 
+    /// `port` of the IPv6 address with these 128 bits, the first octet on top.
+    pub const fn v6(address: u128, port: u16) -> Self {
+        Self { high: (address >> 64) as u64, low: address as u64, port, spare: Spare::Zero }
+    }
+
+    /// The 128 bits of the address, the first octet on top; an IPv4 address is mapped.
+    pub const fn bits(self) -> u128 {
+        (self.high as u128) << 64 | self.low as u128
+    }
+
+    /// Another port of the same address.
+    pub const fn with_port(self, port: u16) -> Self {
+        Self { port, ..self }
+    }
+
     /// The UDP port.
     pub const fn port(self) -> u16 {
         self.port
@@ -197,7 +212,7 @@ impl Endpoint {
     pub fn address(self) -> IpAddr {
         match self.as_v4() {
             Some(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4)),
-            None => IpAddr::V6(Ipv6Addr::from_bits(u128::from(self.high) << 64 | u128::from(self.low))),
+            None => IpAddr::V6(Ipv6Addr::from_bits(self.bits())),
         }
     }
 }
@@ -206,10 +221,7 @@ impl From<SocketAddr> for Endpoint {
     fn from(at: SocketAddr) -> Self {
         match at {
             SocketAddr::V4(at) => Self::v4(at.ip().to_bits(), at.port()),
-            SocketAddr::V6(at) => {
-                let bits = at.ip().to_bits();
-                Self { high: (bits >> 64) as u64, low: bits as u64, port: at.port(), spare: Spare::Zero }
-            }
+            SocketAddr::V6(at) => Self::v6(at.ip().to_bits(), at.port()),
         }
     }
 }

@@ -5,11 +5,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const LEVELS: [&[&str]; 5] = [
+const LEVELS: [&[&str]; 6] = [
     &["id", "key", "store", "exit", "packet", "slot", "time", "words", "wire", "arch", "epoch", "prefix"],
     &["io", "decap", "code_option", "lookup", "egress", "queue", "sram", "stats"],
     &["pipeline"],
     &["node"],
+    &["manager"],
     &["backend", "conformance", "workloads"],
 ];
 
@@ -19,6 +20,10 @@ const UNSAFE: &[&str] = &[
     "src/epoch/board.rs",
     "src/epoch/lent.rs",
     "src/epoch/model.rs",
+    "src/io/sys/device.rs",
+    "src/io/sys/messages.rs",
+    "src/io/sys/option.rs",
+    "src/io/sys/ring.rs",
     "src/lookup/forest/arena.rs",
     "src/lookup/forest/mixed.rs",
     "src/lookup/forest/simd.rs",

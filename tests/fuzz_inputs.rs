@@ -5,7 +5,9 @@
 #[path = "../fuzz/src/lib.rs"]
 mod inputs;
 
-use inputs::{Cursor, Done, Tally, decap, frame, ipv4, lookup_ops, pipeline};
+use inputs::{
+    Answers, Cursor, Done, Tally, decap, frame, ipv4, lookup_ops, manager, pipeline, tunnels,
+};
 
 /// SplitMix64: the same octets in each run.
 struct Octets(u64);
@@ -43,6 +45,18 @@ fn a_third_of_the_frames_is_forwarded() {
     assert!(sum.forwarded * 3 >= sum.received, "{sum:?}");
     assert!(useful * 3 >= INPUTS, "{useful} inputs forward something");
     assert!(sum.dropped * 20 >= sum.received && sum.slow_path * 20 >= sum.received, "{sum:?}");
+}
+
+#[test]
+fn tunnels_lead_back_and_damage_is_noticed() {
+    let (mut octets, mut admitted) = (Octets(5), 0);
+    for _ in 0..INPUTS {
+        let seed = octets.take(100);
+        let edit = octets.take(3);
+        admitted += u64::from(tunnels(&seed, &[(edit[0], edit[1])], edit[2] & 7));
+    }
+    println!("{admitted} of {INPUTS} damaged frames were admitted");
+    assert!((INPUTS / 20..INPUTS * 9 / 10).contains(&admitted), "{admitted}");
 }
 
 #[test]
@@ -94,4 +108,21 @@ fn histories_fill_and_empty_tables_of_all_engines() {
     assert!(sum.removed * 2 > sum.inserted && sum.inserted > 10_000, "{sum:?}");
     assert!(sum.replaced > 1000 && sum.loaded > 50 && sum.refused > 1000, "{sum:?}");
     assert!(sum.several * 2 > sum.found && sum.found > 10_000, "{sum:?}");
+}
+
+#[test]
+fn managers_answer_send_on_and_stay_silent() {
+    let mut octets = Octets(4);
+    let mut sum = Answers::default();
+    for _ in 0..INPUTS / 4 {
+        let len = octets.next() as usize % 1024;
+        let answers = manager(&octets.take(len));
+        sum.taken += answers.taken;
+        sum.sent += answers.sent;
+        sum.errors += answers.errors;
+        sum.forwarded += answers.forwarded;
+    }
+    println!("{sum:?}");
+    assert!(sum.errors * 20 > sum.taken && sum.forwarded * 25 > sum.taken, "{sum:?}");
+    assert!(sum.sent > sum.errors + sum.forwarded, "{sum:?}");
 }

@@ -1,5 +1,5 @@
 //! Replays what fuzzing found: each file in `tests/regress/<target>/` is the input of a
-//! check. For `pipeline` and `lookup_ops` it is the fuzzer's file as it is, for `decap` a
+//! check. For `pipeline`, `lookup_ops` and `manager` it is the fuzzer's file as it is, for `decap` a
 //! frame, and for `ipv4` a packet behind four octets of circumstances.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::path::Path;
 #[path = "../fuzz/src/lib.rs"]
 mod inputs;
 
-use inputs::{Done, Tally};
+use inputs::{Answers, Done, Tally};
 
 /// What came of each file, by its name.
 fn replay<T>(target: &str, check: impl Fn(&[u8]) -> T) -> BTreeMap<String, T> {
@@ -33,6 +33,8 @@ fn assert_each<T: Copy + Eq + std::fmt::Debug>(results: &BTreeMap<String, T>, ex
 
 #[test]
 fn decap() {
+    // What is inside of a tunnel may be anything.
+    replay("decap", |octets| inputs::tunnels(octets, &[], 0));
     let admitted = replay("decap", inputs::decap);
     let taken = ["outer_options", "plain", "tagged"].map(|file| (file, true));
     let refused = ["empty", "tagged_twice", "udp_of_seven_octets"].map(|file| (file, false));
@@ -63,4 +65,11 @@ fn lookup_ops() {
     let done = replay("lookup_ops", inputs::lookup_ops);
     assert_each(&done, &[("empty", Done::default())]);
     assert!(done["routes_below_filters_deepen"].engines[3], "{:?}", done["routes_below_filters_deepen"]);
+}
+
+#[test]
+fn manager() {
+    let answers = replay("manager", inputs::manager);
+    assert_each(&answers, &[("empty", Answers::default())]);
+    assert!(answers["some_of_each"].sent > 0, "{:?}", answers["some_of_each"]);
 }

@@ -253,7 +253,7 @@ fn differ(name: &str, at: usize, account: &Account, run: &Finished, source: &Cou
     };
     let tally = run.tally.get(at).copied().unwrap_or_default();
     let manager = at.checked_sub(1).and_then(|at| run.managers.get(at));
-    let (taken, injected) = manager.map_or((0, 0), |manager| (manager.taken, manager.injected));
+    let (taken, injected) = manager.map_or((0, 0), |manager| (manager.taken, manager.injected()));
     same("sent", tally.sent, account.sent.packets);
     same("dropped", tally.dropped, account.dropped.packets);
     same("slow path", taken, account.slow_path.packets);
@@ -267,7 +267,7 @@ fn differ(name: &str, at: usize, account: &Account, run: &Finished, source: &Cou
     let queued = account.queued.packets;
     same("queued, and sent or waiting", queued, account.sent.packets + account.waiting);
     if let Some(manager) = manager {
-        let exits: u64 = Exception::ALL.iter().map(|it| manager.control.exits((*it).into()).packets).sum();
+        let exits: u64 = Exception::ALL.iter().map(|it| manager.control().exits((*it).into()).packets).sum();
         same("slow path by reason", taken, exits);
     }
     same("what came in, and what left", before, queued + account.slow_path.packets + account.dropped.packets);
@@ -298,10 +298,10 @@ fn queues(plan: &Plan, run: &Finished) -> Vec<Queue> {
     let mut sums: BTreeMap<u16, (u64, u64)> = BTreeMap::new();
     for (at, (slice, manager)) in plan.slices.iter().zip(&run.managers).enumerate() {
         for ((name, request), number) in slice.queues.iter().zip(&slice.request.queues).zip(0u16..) {
-            let sent = manager.control.queue_count(number);
+            let sent = manager.control().queue_count(number);
             let leads = |action: &Action| matches!(action, Action::Forward { queue, .. } if *queue == number);
             let results = slice.results.iter().zip(0u32..).filter(|(action, _)| leads(action));
-            let queued: u64 = results.map(|(_, result)| manager.control.result_count(result).packets).sum();
+            let queued: u64 = results.map(|(_, result)| manager.control().result_count(result).packets).sum();
             let sum = sums.entry(request.interface.0).or_default();
             *sum = (sum.0 + u64::from(request.weight), sum.1 + sent.octets);
             let interface = plan.interfaces.get(usize::from(request.interface.0));

@@ -8,6 +8,7 @@ use fastpath::code_option::ipv4::Ipv4;
 use fastpath::code_option::{CodeOption, Context};
 use fastpath::exit::{DropReason, Exit};
 use fastpath::id::{InterfaceId, SliceId};
+use fastpath::io::Buffers;
 use fastpath::key::TableKey;
 use fastpath::lookup::{Filter, Tcam, TcamConfig, TernaryTable};
 use fastpath::node::{Action, Node};
@@ -115,7 +116,7 @@ fn build(plan: &Plan) -> Result<(RunNode, Vec<Manager>), Box<dyn Error>> {
         }
         let filters = slice.filters.iter().map(|it| (it.rank, it.value, it.mask, it.result));
         control.load(filters).map_err(|error| named(&error))?;
-        managers.push(Manager::new(control, slice.address));
+        managers.push(Manager::new(control, slice));
     }
     Ok((node, managers))
 }
@@ -164,7 +165,9 @@ impl Shadow {
         let inner = frame.get(ip + 28..)?;
         let found = match self.kind {
             Kind::Ipv4 => {
-                let query = Ipv4::default().parse(inner, &Context::of(SliceId(1))).ok()?;
+                // As its manager may have sent it: with options.
+                let cx = Context { injected: true, ..Context::of(SliceId(1)) };
+                let query = Ipv4::default().parse(inner, &cx).ok()?;
                 let result = self.table.lookup(TableKey::new(SliceId(1), query.key))?;
                 *self.results.get(result as usize)?
             }
@@ -195,11 +198,20 @@ struct Pool {
 }
 
 impl Pool {
-    fn take(&mut self) -> Buffer {
+    fn buffer(&mut self) -> Buffer {
         self.free.pop().unwrap_or_else(|| {
             self.made += 1;
             vec![0; self.octets].into_boxed_slice()
         })
+    }
+}
+
+impl Buffers<Buffer> for Pool {
+    fn take(&mut self) -> Option<Buffer> {
+        Some(self.buffer())
+    }
+    fn give(&mut self, buffer: Buffer) {
+        self.free.push(buffer);
     }
 }
 
@@ -247,8 +259,9 @@ pub(crate) fn run(
     let mut more = true;
     loop {
         let start = Instant::now();
-        run.managers.iter_mut().for_each(|manager| manager.serve(&mut run.pool.free));
-        run.node.poll_control(now, COMMANDS);
+        run.managers.iter_mut().for_each(|manager| manager.serve(now, &mut run.pool));
+        // All that managers send: a run ends when there is no more.
+        run.node.poll_control(now, usize::MAX);
         let injected = run.node.inject(now, vector.get_mut(..INJECTED).unwrap_or_default());
         run.stages.slow_path += start.elapsed();
 
@@ -259,7 +272,7 @@ pub(crate) fn run(
             if !more {
                 break;
             }
-            match source.next(run.pool.take()) {
+            match source.next(run.pool.buffer()) {
                 Ok(Arrival { at: time, packet, meta }) => {
                     arrived += 1;
                     filled += 1;

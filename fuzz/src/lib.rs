@@ -20,10 +20,14 @@ use fastpath::stats::SliceAccount;
 #[path = "../../tests/support/label.rs"]
 mod label;
 mod lookup_ops;
+mod manager;
+mod tunnels;
 
 use label::Label;
 
 pub use lookup_ops::{Done, lookup_ops};
+pub use manager::{Answers, manager};
+pub use tunnels::tunnels;
 
 /// Octets to decide by, one at a time; 0 when they are used up.
 #[derive(Debug)]
@@ -245,9 +249,11 @@ pub fn seal(octets: &mut [u8], at: Option<usize>) {
 /// RFC 1071, as it is written there.
 fn ones_complement_sum(octets: &[u8]) -> u16 {
     let words = octets.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0)));
-    let sum: u32 = words.sum();
-    let sum = (sum & 0xffff) + (sum >> 16);
-    ((sum & 0xffff) + (sum >> 16)) as u16
+    let mut sum: u32 = words.sum();
+    while sum >> 16 != 0 {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
 }
 
 /// The IPv4 header at the front of `octets`, if etherparse and its checksum say it is one.
@@ -288,7 +294,8 @@ fn expected(frame: &[u8], layer: Layer) -> Option<(SliceId, usize, usize, Endpoi
     let link = match (layer, frame.get(12..14), frame.get(16..18)) {
         (Layer::Ip, _, _) => 0,
         (_, Some([8, 0]), _) => 14,
-        (_, Some([0x81, 0]), Some([8, 0])) => 18,
+        (_, Some([0x81, 0] | [0x88, 0xa8]), Some([8, 0])) => 18,
+        (_, Some([0x88, 0xa8]), Some([0x81, 0])) if frame.get(20..22) == Some(&[8, 0]) => 22,
         _ => return None,
     };
     let ip = header(frame.get(link..)?)?;
@@ -439,20 +446,21 @@ fn egresses() -> Egresses<[Egress; 9], [Template; 1]> {
     let uniform = Tunnel { dscp_model: DscpModel::Uniform, ..tunnel(ethernet(Some(5))) };
     let many = Tunnel { multipoint: true, ..tunnel(ethernet(None)) };
     // The template's tunnel has a port of its own, so that its shim is known.
-    let shim = Tunnel { destination: end(PEER, 4789), ..tunnel(ethernet(None)) };
+    let shim = Tunnel { destination: end(PEER, 4789).into(), ..tunnel(ethernet(None)) };
+    let template = Template::new(&shim, &SHIM).unwrap();
     Egresses {
         records: [
             forward(&tunnel(ethernet(None)), 0, LARGE_MTU),
             forward(&tunnel(LinkLayer::Ip), 0, SMALL_MTU),
             forward(&uniform, 1, LARGE_MTU),
-            Egress::by_template(0, QueueId(1), LARGE_MTU).unwrap(),
+            Egress::by_template(0, &template, QueueId(1), LARGE_MTU).unwrap(),
             Egress::exit_with(Exception::Local.into()),
             Egress::exit_with(DropReason::Filtered.into()),
             forward(&tunnel(ethernet(None)), 2, LARGE_MTU),
             forward(&tunnel(ethernet(None)), 2, LARGE_MTU).with_word(1),
             forward(&many, 2, LARGE_MTU).with_word(2),
         ],
-        templates: [Template::new(&shim, &SHIM).unwrap()],
+        templates: [template],
     }
 }
 

@@ -1,7 +1,7 @@
 //! The code options that one pipeline holds.
 
 use crate::code_option::{Answer, CodeOption, Context, Outgoing, Query};
-use crate::exit::{DropReason, Exit};
+use crate::exit::{DropReason, Exception, Exit};
 use crate::id::OptionId;
 use crate::packet::PacketMut;
 
@@ -10,12 +10,16 @@ use crate::packet::PacketMut;
 /// A tuple of up to 12 options is a set: the choice compiles to a jump and the chosen
 /// body is inlined behind it. An array is a set of one type, which may be
 /// `&dyn CodeOption` for options chosen when the program starts.
+///
+/// [`OptionId::FRAME`] is no option's number: its packets are no packets of a code option
+/// but Ethernet frames, which `parse` hands to the slow path as [`Exception::Frame`].
 pub trait CodeOptionSet {
     /// `parse` of option `id`.
     ///
     /// # Errors
     ///
-    /// Those of the option, and [`DropReason::UnknownOption`].
+    /// Those of the option, [`DropReason::UnknownOption`], and [`Exception::Frame`] for
+    /// [`OptionId::FRAME`].
     fn parse(&self, id: OptionId, packet: &[u8], cx: &Context<'_>) -> Result<Query, Exit>;
 
     /// `format` of option `id`.
@@ -39,6 +43,12 @@ pub trait CodeOptionSet {
 
 const UNKNOWN: Exit = Exit::Drop(DropReason::UnknownOption);
 
+/// What becomes of packets that no option is there for.
+#[cold]
+fn no_option(id: OptionId) -> Exit {
+    if id == OptionId::FRAME { Exception::Frame.into() } else { UNKNOWN }
+}
+
 macro_rules! tuple_is_a_set {
     ($count:literal: $($name:ident . $index:tt),+) => {
         impl<$($name: CodeOption),+> CodeOptionSet for ($($name,)+) {
@@ -46,7 +56,7 @@ macro_rules! tuple_is_a_set {
             fn parse(&self, id: OptionId, p: &[u8], cx: &Context<'_>) -> Result<Query, Exit> {
                 match id.0 {
                     $($index => self.$index.parse(p, cx),)+
-                    _ => Err(UNKNOWN),
+                    _ => Err(no_option(id)),
                 }
             }
             #[inline(always)]
@@ -94,7 +104,7 @@ macro_rules! array_is_a_set {
         impl<$($generics)*> CodeOptionSet for $array {
             #[inline(always)]
             fn parse(&self, id: OptionId, packet: &[u8], cx: &Context<'_>) -> Result<Query, Exit> {
-                self.get(usize::from(id.0)).ok_or(UNKNOWN)?.parse(packet, cx)
+                self.get(usize::from(id.0)).ok_or_else(|| no_option(id))?.parse(packet, cx)
             }
             #[inline(always)]
             fn format(

@@ -1,6 +1,8 @@
 //! Figure 4, "Substrate Decap": from the outer header to the slice.
 //!
-//! [`UdpPorts`] is the default: a link is a UDP port of the node.
+//! [`UdpPorts`] is the default: a link is a UDP port of the node. [`Tunnels`] knows links by
+//! what else people use: IPv6 outside, VXLAN, Geneve and GRE. [`Access`] is both, and costs
+//! a plain UDP packet what the ports alone do.
 //!
 //! ```
 //! use core::net::Ipv4Addr;
@@ -25,8 +27,15 @@
 //! # Ok::<(), fastpath::decap::OpenError>(())
 //! ```
 
+mod access;
+mod frame;
+mod outer;
+mod probing;
+mod tunnels;
 mod udp_ports;
 
+pub use access::Access;
+pub use tunnels::{TunnelConfig, TunnelEntry, TunnelError, TunnelKind, Tunnels};
 pub use udp_ports::{OpenError, PortConfig, PortEntry, UdpChecksum, UdpPorts};
 
 use crate::exit::DropReason;

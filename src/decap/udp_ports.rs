@@ -2,6 +2,7 @@
 
 use core::net::Ipv4Addr;
 
+use crate::decap::probing::{self, Probed};
 use crate::decap::{Decap, Inner};
 use crate::exit::DropReason::{self, Malformed, OuterFragment, OuterProtocol, Truncated, UnknownSlice};
 use crate::id::SliceId;
@@ -84,8 +85,9 @@ const OPEN: u64 = 1 << 63;
 /// looks for plain packets does not find it. It has no part in the hash.
 const VERIFY: u64 = 1 << 62;
 
-/// Slices by UDP destination address and port: Ethernet with at most one 802.1Q tag,
-/// or nothing, then IPv4, UDP.
+/// Slices by UDP destination address and port: Ethernet with an 802.1Q tag, a service
+/// tag, both or none, or nothing, then IPv4, UDP. For all else there is
+/// [`Tunnels`](crate::decap::Tunnels).
 ///
 /// A hash table with linear probing, 24 octets an entry. Twice as many entries as
 /// ports make most look-ups one cache line; the longest takes as many entries as
@@ -149,13 +151,28 @@ const fn key(address: u32, port: u16) -> u64 {
     OPEN | (address as u64) << 16 | port as u64
 }
 
+#[inline(always)]
+const fn hash(key: u64) -> u64 {
+    (key & !VERIFY).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+impl Probed for PortEntry {
+    const EMPTY: Self = Self::EMPTY;
+
+    fn is_empty(&self) -> bool {
+        self.key == 0
+    }
+    fn hash(&self) -> u64 {
+        hash(self.key)
+    }
+}
+
 impl<S: Store<Item = PortEntry>> UdpPorts<S> {
     /// No port open.
     pub fn new(mut entries: S) -> Self {
         entries.items_mut().fill(PortEntry::EMPTY);
-        let bits = entries.items().len().checked_ilog2().unwrap_or(0);
-        // A shift of 64 would be one too far: one entry is as good as none.
-        Self { entries, shift: if bits == 0 { 63 } else { 64 - bits }, probes: 0, open: 0 }
+        let shift = probing::shift(entries.items().len());
+        Self { entries, shift, probes: 0, open: 0 }
     }
 
     /// Opens `port` of `address` for a link.
@@ -171,51 +188,23 @@ impl<S: Store<Item = PortEntry>> UdpPorts<S> {
         if let Some(entry) = self.find_any(key) {
             return Err(OpenError::Taken { address, port, slice: entry.config.admission.slice });
         }
-        let mask = self.mask();
-        let home = self.home(key);
+        let verify = config.udp_checksum == UdpChecksum::Verify;
+        let entry = PortEntry { key: if verify { key | VERIFY } else { key }, config };
         let entries = self.entries.items_mut();
         let full = OpenError::Full { entries: entries.len() };
         // One entry stays empty, so that what closes a port finds the end of its run.
-        if self.open >= mask || entries.len() <= mask {
-            return Err(full);
-        }
-        for distance in 0..=mask {
-            let Some(entry) = entries.get_mut((home + distance) & mask) else { break };
-            if entry.key == 0 {
-                let verify = config.udp_checksum == UdpChecksum::Verify;
-                *entry = PortEntry { key: if verify { key | VERIFY } else { key }, config };
-                self.probes = self.probes.max(distance + 1);
-                self.open += 1;
-                return Ok(());
-            }
-        }
-        Err(full)
+        let probes = probing::insert(entries, self.shift, self.open, entry).ok_or(full)?;
+        self.probes = self.probes.max(probes);
+        self.open += 1;
+        Ok(())
     }
 
     /// Closes `port` of `address` and returns what it admitted to.
     pub fn close(&mut self, address: Ipv4Addr, port: u16) -> Option<PortConfig> {
-        let mask = self.mask();
-        let key = key(address.to_bits(), port);
-        let PortEntry { key, config: found } = *self.find_any(key)?;
-        let mut hole = self.entries.items().iter().position(|entry| entry.key == key)?;
+        let PortEntry { key, config: found } = *self.find_any(key(address.to_bits(), port))?;
+        let hole = self.entries.items().iter().position(|entry| entry.key == key)?;
         self.open -= 1;
-        // Moves back what was pushed away from its home by the entry that goes.
-        let mut at = (hole + 1) & mask;
-        loop {
-            let entry = *self.entries.items().get(at)?;
-            if entry.key == 0 {
-                break;
-            }
-            // How far from its home it stands, and how far the hole is from there.
-            let distance = at.wrapping_sub(self.home(entry.key)) & mask;
-            let reach = at.wrapping_sub(hole) & mask;
-            if distance >= reach {
-                *self.entries.items_mut().get_mut(hole)? = entry;
-                hole = at;
-            }
-            at = (at + 1) & mask;
-        }
-        *self.entries.items_mut().get_mut(hole)? = PortEntry::EMPTY;
+        probing::remove(self.entries.items_mut(), self.shift, hole)?;
         Some(found)
     }
 
@@ -237,7 +226,7 @@ impl<S: Store<Item = PortEntry>> UdpPorts<S> {
 
     #[inline(always)]
     fn home(&self, key: u64) -> usize {
-        ((key & !VERIFY).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize
+        (hash(key) >> self.shift) as usize
     }
 
     #[inline(always)]
@@ -261,7 +250,7 @@ impl<S: Store<Item = PortEntry>> UdpPorts<S> {
     }
 
     #[inline(always)]
-    fn plain_ethernet(&self, frame: &[u8]) -> Option<Inner> {
+    pub(super) fn plain_ethernet(&self, frame: &[u8]) -> Option<Inner> {
         plain!(self, frame, 42, 14, |head| wire::be16::<12, 42>(head) == ethernet::IPV4)
     }
 
@@ -279,18 +268,23 @@ impl<S: Store<Item = PortEntry>> UdpPorts<S> {
     /// All that is no plain Ethernet frame.
     #[inline(never)]
     fn other(&self, frame: &[u8], meta: &RxMeta) -> Result<Inner, DropReason> {
-        let plain = match meta.layer {
+        self.plain_other(frame, meta.layer).map_or_else(|| self.any(frame, meta), Ok)
+    }
+
+    /// What is plain, but no untagged Ethernet frame.
+    #[inline(always)]
+    pub(super) fn plain_other(&self, frame: &[u8], layer: Layer) -> Option<Inner> {
+        match layer {
             Layer::Ip => self.plain_ip(frame),
             Layer::Ethernet if frame.get(12..14) == Some(&[0x81, 0x00]) => self.plain_tagged(frame),
             _ => None,
-        };
-        plain.map_or_else(|| self.any(frame, meta), Ok)
+        }
     }
 
     /// All that is unusual, and what is wrong with the rest.
     #[cold]
     #[inline(never)]
-    fn any(&self, frame: &[u8], meta: &RxMeta) -> Result<Inner, DropReason> {
+    pub(super) fn any(&self, frame: &[u8], meta: &RxMeta) -> Result<Inner, DropReason> {
         let link_header = match meta.layer {
             Layer::Ethernet => {
                 let ethernet = Ethernet::read(frame)?;
@@ -412,6 +406,10 @@ mod tests {
             assert_eq!(ports.decap(&plain, &RxMeta::NEW), Ok(inner(42)));
             assert_eq!(ports.decap(&frame(Some(5), |_| ()), &RxMeta::NEW), Ok(inner(46)));
             assert_eq!(ports.decap(&plain[14..], &RxMeta::IP), Ok(inner(28)));
+            for (tags, at) in [(&[0x88, 0xa8, 0, 9][..], 46), (&[0x88, 0xa8, 0, 9, 0x81, 0, 0, 5], 50)] {
+                let tagged = [&plain[..12], tags, &plain[12..]].concat();
+                assert_eq!(ports.decap(&tagged, &RxMeta::NEW), Ok(inner(at)), "{tags:02x?}");
+            }
             let mut padded = plain.clone();
             padded.resize(64, 0xff);
             assert_eq!(ports.decap(&padded, &RxMeta::NEW), Ok(inner(42)), "padding is not the packet's");

@@ -19,11 +19,33 @@
 //! assert_eq!(packet.bytes()[..4], [0x45, 0, 0, 33]);
 //! # Ok::<(), fastpath::egress::EgressError>(())
 //! ```
+//!
+//! Through any other tunnel the record names a [`Template`]: VXLAN network 7, over IPv6.
+//!
+//! ```
+//! use core::net::SocketAddr;
+//! use fastpath::egress::{Egress, Egresses, Encapsulation, InnerEthernet, LinkLayer, Template, Tunnel};
+//! use fastpath::id::QueueId;
+//!
+//! let next_hop = InnerEthernet::ipv4([2, 0, 0, 0, 0, 9], [2, 0, 0, 0, 0, 1]);
+//! let (ours, peer): (SocketAddr, SocketAddr) =
+//!     ("[2001:db8::1]:4789".parse().unwrap(), "[2001:db8::9]:4789".parse().unwrap());
+//! let tunnel = Tunnel::new(LinkLayer::Ip, ours, peer)
+//!     .with(Encapsulation::Vxlan { vni: 7, frame: Some(next_hop) });
+//! assert!(tunnel.needs_template());
+//! let template = Template::new(&tunnel, &[])?;
+//! let record = Egress::by_template(0, &template, QueueId(3), 1430)?;
+//! let table = Egresses { records: [record], templates: [template] };
+//! # let _ = table;
+//! # Ok::<(), fastpath::egress::EgressError>(())
+//! ```
 
+mod encapsulation;
 mod record;
 mod template;
 mod tunnel;
 
+pub use encapsulation::{Encapsulation, InnerEthernet, Payload};
 #[cfg(feature = "alloc")]
 pub(crate) use record::is_destination;
 pub use record::{Egress, EgressError};
@@ -35,7 +57,7 @@ use crate::id::EgressId;
 /// The ways out that a table's results name.
 ///
 /// An array, a slice or a boxed slice of [`Egress`] is one; [`Egresses`] adds the
-/// [`Template`]s that outer headers of more than 46 octets need.
+/// [`Template`]s that tunnels need which are more than UDP over IPv4.
 pub trait EgressTable: TemplateTable {
     /// The record that `id` names.
     fn egress(&self, id: EgressId) -> Option<&Egress>;
@@ -44,7 +66,7 @@ pub trait EgressTable: TemplateTable {
     fn count(&self) -> usize;
 }
 
-/// The long outer headers that records name.
+/// The outer headers that records name and do not hold.
 pub trait TemplateTable {
     /// Template `number`.
     fn template(&self, number: u32) -> Option<&Template>;

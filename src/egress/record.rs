@@ -1,6 +1,6 @@
 //! The record that a lookup's result names: one cache line.
 
-use crate::egress::{TemplateTable, Tunnel};
+use crate::egress::{Encapsulation, Template, TemplateTable, Tunnel};
 use crate::exit::{DropReason, Exit};
 use crate::id::QueueId;
 use crate::packet::PacketMut;
@@ -21,8 +21,7 @@ pub struct Egress {
     mtu: u16,
     /// Bits of the packet's traffic class that go into the outer header.
     class_mask: u8,
-    /// Octets of `header` in use; 0 for a [`Template`](crate::egress::Template), whose
-    /// number stands there.
+    /// Octets of `header` in use; 0 for a [`Template`], whose number stands there.
     len: u8,
     /// 0 to forward, else 1 more than the place of an [`Exit`].
     exit: u8,
@@ -43,6 +42,18 @@ pub enum EgressError {
         /// The largest.
         most: u16,
     },
+    /// The tunnel is no plain UDP over IPv4: it takes a [`Template`].
+    #[error("a record holds the header of UDP over IPv4 only: others take a template")]
+    Template,
+    /// The two ends have addresses of different IP versions.
+    #[error("the ends of a tunnel have addresses of different IP versions")]
+    Versions,
+    /// Only links of plain UDP may be multipoint.
+    #[error("only links of plain UDP may be multipoint")]
+    Multipoint,
+    /// A network identifier has 24 bits.
+    #[error("network {0} has more than 24 bits")]
+    Network(u32),
     /// The outer header is too long.
     #[error("an outer header of {octets} octets is longer than {most}")]
     Header {
@@ -68,8 +79,12 @@ impl Egress {
     ///
     /// # Errors
     ///
-    /// [`EgressError::Mtu`].
+    /// [`EgressError`]; [`Tunnel::needs_template`] tells beforehand which of two it takes.
     pub fn forward(tunnel: &Tunnel, queue: QueueId, mtu: u16) -> Result<Self, EgressError> {
+        tunnel.check()?;
+        if !tunnel.source.is_ipv4() || tunnel.encapsulation != Encapsulation::Udp {
+            return Err(EgressError::Template);
+        }
         let mut header = [0; Self::HEADER];
         let too_long = EgressError::Header { octets: tunnel.octets(), most: Self::HEADER };
         let len = tunnel.write(&mut header).ok_or(too_long)?;
@@ -79,16 +94,19 @@ impl Egress {
         Self { queue, class_mask, len: len as u8, multipoint, header, exit: 0, ..Self::NONE }.checked(mtu)
     }
 
-    /// The way out behind the header of template `number`, whose shim leaves room for
-    /// `mtu` octets.
+    /// The way out behind the header of `template`, which a [`TemplateTable`] has as
+    /// `number`, for packets of up to `mtu` octets.
     ///
     /// # Errors
     ///
     /// [`EgressError::Mtu`].
-    pub fn by_template(number: u32, queue: QueueId, mtu: u16) -> Result<Self, EgressError> {
+    pub fn by_template(
+        number: u32, template: &Template, queue: QueueId, mtu: u16,
+    ) -> Result<Self, EgressError> {
         let mut header = [0; Self::HEADER];
         wire::put::<0, 4, { Self::HEADER }>(&mut header, number.to_ne_bytes());
-        Self { queue, header, exit: 0, ..Self::NONE }.checked(mtu)
+        let class_mask = template.class_mask();
+        Self { queue, header, class_mask, exit: 0, ..Self::NONE }.checked(mtu)
     }
 
     /// No way out: packets leave with `exit`. A filter that drops, or that hands to
@@ -153,9 +171,10 @@ impl Egress {
     }
 
     /// Puts the outer header in front, with both lengths, the traffic class and the
-    /// checksum. UDP carries no checksum of its own (RFC 768 allows 0).
+    /// checksum. UDP over IPv4 carries no checksum of its own (RFC 768 allows 0).
     ///
-    /// One copy of the header and eight octets patched, about 1 ns.
+    /// One copy of the header and eight octets patched, about 1 ns. What a template does
+    /// beyond that, it says itself; all packets are of one flow to it.
     ///
     /// # Errors
     ///
@@ -166,11 +185,25 @@ impl Egress {
     pub fn encapsulate(
         &self, packet: &mut PacketMut<'_>, outgoing: &Outgoing, templates: &(impl TemplateTable + ?Sized),
     ) -> Result<(), DropReason> {
+        self.encapsulate_flow(packet, outgoing, templates, |_| 0)
+    }
+
+    /// [`encapsulate`](Self::encapsulate) of a packet whose flow hash is what `flow` makes of
+    /// it: asked by templates only that put it into a source port or a flow label.
+    ///
+    /// # Errors
+    ///
+    /// Those of `encapsulate`.
+    #[inline(always)]
+    pub fn encapsulate_flow(
+        &self, packet: &mut PacketMut<'_>, outgoing: &Outgoing, templates: &(impl TemplateTable + ?Sized),
+        flow: impl FnOnce(&[u8]) -> u32,
+    ) -> Result<(), DropReason> {
         if packet.octets() > usize::from(self.mtu) {
             return Err(DropReason::TooLong);
         }
         if self.len == 0 {
-            return self.put_template(packet, outgoing, templates);
+            return self.put_template(packet, outgoing, templates, flow);
         }
         let inner = packet.octets();
         let ip = self.header.last_chunk().ok_or(DropReason::NoHeadroom)?;
@@ -188,9 +221,10 @@ impl Egress {
     #[inline(never)]
     fn put_template(
         &self, packet: &mut PacketMut<'_>, outgoing: &Outgoing, templates: &(impl TemplateTable + ?Sized),
+        flow: impl FnOnce(&[u8]) -> u32,
     ) -> Result<(), DropReason> {
         let number = u32::from_ne_bytes(wire::octets::<0, 4, { Self::HEADER }>(&self.header));
-        templates.template(number).ok_or(DropReason::NoMatch)?.encapsulate(packet, outgoing)
+        templates.template(number).ok_or(DropReason::NoMatch)?.encapsulate(packet, outgoing, flow)
     }
 }
 
@@ -214,6 +248,15 @@ pub(super) fn finish(outer: &mut [u8; Tunnel::HEADER], sum: u16, inner: usize, o
 #[inline(always)]
 pub(crate) const fn is_destination(address: u32, port: u16) -> bool {
     !matches!(address >> 24, 0 | 224..) && port != 0
+}
+
+/// [`is_destination`] of an address of either version: over IPv6 neither unspecified nor a
+/// group's, nor one of IPv4.
+pub(crate) fn is_destination_at(to: Endpoint) -> bool {
+    match to.as_v4() {
+        Some(address) => is_destination(address, to.port()),
+        None => to.bits() != 0 && to.bits() >> 120 != 0xff && to.port() != 0,
+    }
 }
 
 /// Puts another destination into a header that is complete.
@@ -294,7 +337,7 @@ mod tests {
             let outgoing = Outgoing { traffic_class: class, destination };
             let templates = Egresses { records: [Egress::NONE; 0], templates: [Template::new(&tunnel, &shim).unwrap()] };
             let record = Egress::forward(&tunnel, QueueId(3), 1472).unwrap();
-            let by_template = Egress::by_template(0, QueueId(3), 1472).unwrap();
+            let by_template = Egress::by_template(0, &templates.templates[0], QueueId(3), 1472).unwrap();
             for (egress, shim) in [(record, &[][..]), (by_template, &shim)] {
                 let inner_and_shim = [shim, &inner].concat();
                 let out = sent(&egress, &templates, &inner, outgoing);
@@ -314,7 +357,7 @@ mod tests {
                 prop_assert!(frame.ends_with(&inner_and_shim) && ip.dont_fragment);
                 prop_assert_eq!(ip.dscp.value(), if uniform { class >> 2 } else { dscp });
                 prop_assert_eq!(ip.ecn.value(), if ecn { class & 3 } else { 0 });
-                prop_assert_eq!(egress.ecn_capable(&outgoing) && shim.is_empty(), ecn && class & 3 != 0 && egress.len > 0 && shim.is_empty());
+                prop_assert_eq!(egress.ecn_capable(&outgoing), ecn && class & 3 != 0);
             }
         }
     }
@@ -329,13 +372,14 @@ mod tests {
         let wide = Egress { mtu: 64, ..egress };
         let put = packet.edit(whole, |p| wide.encapsulate(p, &Outgoing::default(), &()));
         assert_eq!((put, packet.whole()), (Err(DropReason::NoHeadroom), whole));
-        let missing = Egress::by_template(7, QueueId(0), 20).unwrap();
+        let template = Template::new(&tunnel(None), &[]).unwrap();
+        let missing = Egress::by_template(7, &template, QueueId(0), 20).unwrap();
         assert_eq!(sent(&missing, &(), &[1], Outgoing::default()).err(), Some(DropReason::NoMatch));
         let shim = Egresses {
             records: [Egress::NONE; 0],
             templates: [Template::new(&tunnel(None), &[0; 8]).unwrap()],
         };
-        let widest = Egress::by_template(0, QueueId(0), Egress::MAX_MTU).unwrap();
+        let widest = Egress::by_template(0, &shim.templates[0], QueueId(0), Egress::MAX_MTU).unwrap();
         for (len, expected) in [(65_499, Ok(())), (65_500, Err(DropReason::TooLong))] {
             let mut packet = Packet::new(std::vec![0; 65_600], 100, 100 + len).unwrap();
             let put = packet.edit(packet.whole(), |p| widest.encapsulate(p, &Outgoing::default(), &shim));

@@ -5,19 +5,35 @@
 //! allocated while packets flow. [`Ring`] is a port in memory; with an operating system a
 //! [`Port`] can also be waited for and read its counters.
 
+#[cfg(feature = "pcap")]
+pub mod capture;
 mod memory;
+#[cfg(all(feature = "netlink", target_os = "linux"))]
+pub mod neighbours;
+#[cfg(all(feature = "net", target_os = "linux"))]
+pub mod packet;
 #[cfg(feature = "pcap")]
 pub mod pcap;
 #[cfg(feature = "alloc")]
 mod pool;
-#[cfg(feature = "std")]
+#[cfg(feature = "alloc")]
 mod port;
+#[cfg(feature = "alloc")]
+mod shared;
+#[cfg(all(feature = "net", target_os = "linux"))]
+mod sys;
+#[cfg(all(feature = "net", target_os = "linux"))]
+pub mod tun;
+#[cfg(all(feature = "net", target_os = "linux"))]
+pub mod udp;
 
 pub use memory::Ring;
 #[cfg(feature = "alloc")]
 pub use pool::Pool;
-#[cfg(feature = "std")]
+#[cfg(feature = "alloc")]
 pub use port::{Port, PortCounters};
+#[cfg(feature = "alloc")]
+pub use shared::MemoryPort;
 
 use crate::slot::Slot;
 

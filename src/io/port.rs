@@ -1,4 +1,4 @@
-//! Ports of an operating system.
+//! Ports, and what they count.
 
 use core::fmt;
 
@@ -11,7 +11,7 @@ pub trait Port<B>: Rx<B> + Tx<B> {
 
     /// What is readable when packets have arrived: to be waited for by poll(2) when a
     /// worker has nothing to do. None for a port that has to be asked.
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "std"))]
     fn readable(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         None
     }

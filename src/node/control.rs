@@ -8,8 +8,8 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use crate::exit::Exit;
 use crate::id::{EgressId, QueueId, SliceId};
-use crate::key::LookupKey;
-use crate::lookup::{Filter, Plan, RangedFilter, Rank, TcamWriter};
+use crate::key::{LookupKey, TableKey};
+use crate::lookup::{Filter, Plan, RangedFilter, Rank, TcamWriter, TernaryTable};
 use crate::node::channel::{
     Action, Command, ControlEnd, ControlError, ExceptionPacket, Injection, Reply, Ticket,
 };
@@ -159,6 +159,12 @@ impl<B> SliceControl<B> {
     /// How its filters are found, and what that costs.
     pub fn plan(&self) -> Plan {
         self.writer.plan()
+    }
+
+    /// The result that a packet with this key is led to: what the fast path would find, at the
+    /// same cost.
+    pub fn lookup(&self, key: LookupKey) -> Option<u32> {
+        Some(self.result(self.writer.lookup(TableKey::new(self.slice, key))?))
     }
 
     fn egress(&self, result: u32) -> Result<EgressId, ControlError> {

@@ -280,7 +280,9 @@ where
                         trace.step(Step::Format(outgoing));
                     }
                     let outgoing = outgoing?;
-                    record.encapsulate(packet, &outgoing, egress)?;
+                    record.encapsulate_flow(packet, &outgoing, egress, |inner| {
+                        options.flow_hash(lane.admission.option, inner)
+                    })?;
                     Ok::<(EgressId, &Egress, Outgoing), Exit>((id, record, outgoing))
                 });
                 let octets = packet.octets();

@@ -92,6 +92,13 @@ pub const fn pseudo_v4(source: u32, destination: u32, protocol: u8, octets: u16)
     add16(add16(addresses, protocol as u16), octets)
 }
 
+/// Sum of the IPv6 pseudo-header (RFC 8200, section 8.1): addresses, protocol, length.
+pub fn pseudo_v6(source: u128, destination: u128, protocol: u8, octets: u32) -> u16 {
+    let addresses = add16(sum(&source.to_be_bytes()), sum(&destination.to_be_bytes()));
+    let length = add16((octets >> 16) as u16, octets as u16);
+    add16(add16(addresses, protocol as u16), length)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! Ethernet II with at most one 802.1Q tag.
+//! Ethernet II with an 802.1Q tag, an 802.1ad service tag, or both (QinQ).
 
 use crate::exit::DropReason::{self, Truncated};
 use crate::wire::be16;
@@ -11,25 +11,38 @@ pub const IPV6: u16 = 0x86dd;
 pub const ARP: u16 = 0x0806;
 /// Tag protocol identifier of 802.1Q.
 pub const VLAN: u16 = 0x8100;
+/// Tag protocol identifier of 802.1ad's service tag.
+pub const SERVICE_VLAN: u16 = 0x88a8;
 
 /// Octets of a header without tag.
 pub const HEADER: usize = 14;
 /// Octets of a header with one tag.
 pub const TAGGED_HEADER: usize = 18;
+/// Octets of a header with a service tag and a tag behind it.
+pub const DOUBLE_TAGGED_HEADER: usize = 22;
+
+/// Whether an address is that of a group: multicast or broadcast.
+pub const fn is_group(address: &[u8; 6]) -> bool {
+    let [first, ..] = *address;
+    first & 1 != 0
+}
 
 /// What an Ethernet frame holds, and where.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Ethernet {
-    /// The EtherType behind the tag, if there is one.
+    /// The EtherType behind the tags, if there are any.
     pub ether_type: u16,
-    /// Tag control information of the one 802.1Q tag.
+    /// Tag control information of the 802.1Q tag.
     pub tag: Option<u16>,
+    /// Tag control information of the service tag in front of it.
+    pub service_tag: Option<u16>,
     /// Octets in front of the payload.
     pub header: usize,
 }
 
 impl Ethernet {
-    /// Reads the header of `frame`.
+    /// Reads the header of `frame`. A tag that stands where the standard has none (a second
+    /// 802.1Q tag, a service tag inside) is not passed over: it is the EtherType.
     ///
     /// # Errors
     ///
@@ -37,12 +50,21 @@ impl Ethernet {
     pub fn read(frame: &[u8]) -> Result<Self, DropReason> {
         let head = frame.first_chunk::<HEADER>().ok_or(Truncated)?;
         let ether_type = be16::<12, HEADER>(head);
-        if ether_type != VLAN {
-            return Ok(Self { ether_type, tag: None, header: HEADER });
+        let mut found = Self { ether_type, tag: None, service_tag: None, header: HEADER };
+        if found.ether_type == SERVICE_VLAN {
+            found.service_tag = Some(found.pass_tag(frame)?);
         }
-        let head = frame.first_chunk::<TAGGED_HEADER>().ok_or(Truncated)?;
-        let (tag, ether_type) = (be16::<14, TAGGED_HEADER>(head), be16::<16, TAGGED_HEADER>(head));
-        Ok(Self { ether_type, tag: Some(tag), header: TAGGED_HEADER })
+        if found.ether_type == VLAN {
+            found.tag = Some(found.pass_tag(frame)?);
+        }
+        Ok(found)
+    }
+
+    /// Goes behind the tag that `header` ends with and returns its control information.
+    fn pass_tag(&mut self, frame: &[u8]) -> Result<u16, DropReason> {
+        let rest = frame.get(self.header..).and_then(<[u8]>::first_chunk::<4>).ok_or(Truncated)?;
+        (self.ether_type, self.header) = (be16::<2, 4>(rest), self.header + 4);
+        Ok(be16::<0, 4>(rest))
     }
 }
 
@@ -51,16 +73,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_tag_is_read_and_a_short_frame_refused() {
-        let mut frame = [0; 18];
-        (frame[12], frame[13]) = (0x08, 0x00);
-        let plain = Ethernet { ether_type: IPV4, tag: None, header: 14 };
-        assert_eq!(Ethernet::read(&frame), Ok(plain));
-        frame[12..].copy_from_slice(&[0x81, 0, 0x20, 5, 0x86, 0xdd]);
-        let tagged = Ethernet { ether_type: IPV6, tag: Some(0x2005), header: 18 };
-        assert_eq!(Ethernet::read(&frame), Ok(tagged));
-        for len in 0..18 {
-            assert_eq!(Ethernet::read(&frame[..len]), Err(Truncated));
+    fn tags_are_read_and_a_short_frame_refused() {
+        let plain = Ethernet { ether_type: IPV4, tag: None, service_tag: None, header: 14 };
+        let (tag, service_tag) = (Some(0x2005), Some(0x0064));
+        let cases = [
+            (&[0x08, 0x00][..], plain),
+            (
+                &[0x81, 0, 0x20, 5, 0x86, 0xdd],
+                Ethernet { ether_type: IPV6, tag, header: TAGGED_HEADER, ..plain },
+            ),
+            (&[0x88, 0xa8, 0, 100, 8, 0], Ethernet { service_tag, header: TAGGED_HEADER, ..plain }),
+            (
+                &[0x88, 0xa8, 0, 100, 0x81, 0, 0x20, 5, 8, 0],
+                Ethernet { tag, service_tag, header: DOUBLE_TAGGED_HEADER, ..plain },
+            ),
+            (
+                &[0x81, 0, 0x20, 5, 0x81, 0, 0, 100, 8, 0],
+                Ethernet { ether_type: VLAN, tag, header: TAGGED_HEADER, ..plain },
+            ),
+        ];
+        for (behind, expected) in cases {
+            let frame = [&[2; 12][..], behind].concat();
+            assert_eq!(Ethernet::read(&frame), Ok(expected), "{behind:02x?}");
+            for len in 0..expected.header {
+                assert_eq!(Ethernet::read(&frame[..len]), Err(Truncated), "{len} octets of {behind:02x?}");
+            }
         }
+        assert!(is_group(&[1, 0, 0x5e, 0, 0, 1]) && !is_group(&[2, 0, 0, 0, 0, 1]));
     }
 }

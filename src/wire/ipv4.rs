@@ -5,12 +5,16 @@ use crate::wire::{be16, be32, checksum, ecn, put};
 
 /// Octets of a header without options.
 pub const HEADER: usize = 20;
+/// Where in a header the destination address stands.
+pub const DESTINATION: usize = 16;
 /// Protocol number of ICMP.
 pub const ICMP: u8 = 1;
 /// Protocol number of TCP.
 pub const TCP: u8 = 6;
 /// Protocol number of UDP.
 pub const UDP: u8 = 17;
+/// Protocol number of GRE.
+pub const GRE: u8 = 47;
 
 /// A sound IPv4 header and the octets of its packet, padding taken off.
 ///

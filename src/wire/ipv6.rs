@@ -1,7 +1,7 @@
 //! IPv6 headers (RFC 8200), without extension headers.
 
 use crate::exit::DropReason::{self, Malformed, Truncated};
-use crate::wire::{be16, be32, octets};
+use crate::wire::{be16, be32, ecn, octets};
 
 /// Octets of the fixed header.
 pub const HEADER: usize = 40;
@@ -70,6 +70,12 @@ impl<'a> Ipv6<'a> {
     pub fn destination(&self) -> u128 {
         u128::from_be_bytes(octets::<24, 16, HEADER>(self.head))
     }
+}
+
+/// Sets congestion experienced in a header (RFC 3168).
+pub fn mark_congestion(header: &mut [u8; HEADER]) {
+    let [_, class, ..] = header;
+    *class |= ecn::CE << 4;
 }
 
 #[cfg(test)]

@@ -7,10 +7,13 @@
 pub mod checksum;
 pub mod ecn;
 pub mod ethernet;
+pub mod geneve;
+pub mod gre;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod transport;
+pub mod vxlan;
 
 /// The `LEN` octets at `AT`. Out of range does not compile.
 #[inline(always)]

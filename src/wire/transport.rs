@@ -40,7 +40,7 @@ impl<'a> Udp<'a> {
 }
 
 /// Verifies the checksum of the UDP datagram `octets`, whose addresses have the sum
-/// `pseudo` of [`checksum::pseudo_v4`] with length 0; a checksum of 0 passes.
+/// `pseudo` of [`checksum::pseudo_v4`] or [`checksum::pseudo_v6`] with length 0; a checksum of 0 passes.
 ///
 /// # Errors
 ///

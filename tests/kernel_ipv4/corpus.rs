@@ -379,6 +379,19 @@ fn options(samples: &mut Samples) {
     samples.options("options: loose source route", &[131, 7, 4, a, b, c, d], ours);
     samples.options("options: strict source route", &[137, 7, 4, a, b, c, d], ours);
     samples.options("options: record route, to the router", &[7, 7, 4, 0, 0, 0, 0], ours);
+    for (name, options) in
+        [("nop", &[1; 4][..]), ("router alert", &[148, 4, 0, 0]), ("record route", &[7, 7, 4, 0, 0, 0, 0, 0])]
+    {
+        samples.options(format!("options: {name}, too long"), options, |p| {
+            p.resize(1500, 9);
+            put(p, TOTAL, &1500_u16.to_be_bytes());
+        });
+        samples.options(format!("options: {name}, too long, df"), options, |p| {
+            p.resize(1500, 9);
+            put(p, TOTAL, &1500_u16.to_be_bytes());
+            put(p, FRAGMENT, &DF.to_be_bytes());
+        });
+    }
     samples.options("options: nop, ttl 1", &[1; 4], |p| p[TTL] = 1);
     samples.options("options: record route, ttl 1", &[7, 7, 4, 0, 0, 0, 0], |p| p[TTL] = 1);
     samples.options("options: malformed, ttl 1", &[0x55, 0, 1, 1], |p| p[TTL] = 1);
@@ -538,6 +551,51 @@ fn local(samples: &mut Samples) {
         .write(&mut echo, &[3; 56])
         .expect("it fits");
     samples.add("to the router, an echo request", echo);
+    for (name, len, options) in [
+        ("of 28 octets", 0, &[][..]),
+        ("of 1500 octets", 1472, &[]),
+        ("record route", 56, &[7, 11, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        ("record route, full", 56, &[7, 7, 8, 1, 2, 3, 4, 0]),
+        ("timestamp", 56, &[68, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        ("router alert", 56, &[148, 4, 0, 0]),
+        ("an unknown option", 56, &[0x55, 4, 1, 2]),
+    ] {
+        let mut echo = Vec::new();
+        let payload = vec![7; len];
+        PacketBuilder::ipv4(SOURCE, ROUTER, 9)
+            .icmpv4_echo_request(3, 4)
+            .write(&mut echo, &payload)
+            .expect("it fits");
+        echo.splice(20..20, options.iter().copied());
+        echo[0] += (options.len() / 4) as u8;
+        echo[1] = 0x48;
+        let total = echo.len() as u16;
+        put(&mut echo, TOTAL, &total.to_be_bytes());
+        seal(&mut echo);
+        samples.add(format!("to the router, an echo request, {name}"), echo);
+    }
+    let mut wrong = Vec::new();
+    PacketBuilder::ipv4(SOURCE, ROUTER, 9)
+        .icmpv4_echo_request(3, 4)
+        .write(&mut wrong, &[1; 8])
+        .expect("it fits");
+    wrong[22] ^= 1;
+    samples.add("to the router, an echo request, a wrong checksum", wrong);
+    let built = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut packet = Vec::new();
+        write(&mut packet);
+        packet
+    };
+    let ip = || PacketBuilder::ipv4(SOURCE, ROUTER, 64);
+    samples.add("to the router, udp", built(&|p| ip().udp(7, 9).write(p, &[1; 600]).expect("it fits")));
+    samples
+        .add("to the router, tcp", built(&|p| ip().tcp(7, 9, 1, 99).syn().write(p, &[]).expect("it fits")));
+    samples.add(
+        "to the router, icmp of no kind",
+        built(&|p| {
+            ip().icmpv4_raw(77, 0, [0; 4]).write(p, &[]).expect("it fits");
+        }),
+    );
     let mut long = of(1500);
     put(&mut long, TO, &ROUTER);
     put(&mut long, FRAGMENT, &DF.to_be_bytes());

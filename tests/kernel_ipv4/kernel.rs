@@ -20,14 +20,16 @@ pub(crate) enum Fate {
     /// Sent on as these octets.
     Forwarded(Side, Vec<u8>),
     /// Sent on after the router wrote into its options.
-    Options(Side),
-    /// Sent on in so many pieces.
-    Fragmented(Side, usize),
+    Options(Side, Vec<u8>),
+    /// Sent on in pieces.
+    Fragmented(Side, Vec<Vec<u8>>),
     /// Answered by an ICMP error of this type and code.
-    Answered(u8, u8),
+    Answered(u8, u8, Vec<u8>),
     /// Found to have no route. It is answered by network unreachable, 3/0, but for what
     /// may not be answered and for more than five or so of one source.
     NoRoute,
+    /// Given to the router's own protocols, which have sent this.
+    Replied(Vec<u8>),
     /// Given to the router's own protocols, or kept for reassembly.
     Delivered,
     /// Gone.
@@ -38,10 +40,11 @@ impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Forwarded(side, _) => write!(f, "forwarded:{}", side.device()),
-            Self::Options(side) => write!(f, "options:{}", side.device()),
-            Self::Fragmented(side, pieces) => write!(f, "fragmented:{}:{pieces}", side.device()),
-            Self::Answered(kind, code) => write!(f, "icmp:{kind}/{code}"),
+            Self::Options(side, _) => write!(f, "options:{}", side.device()),
+            Self::Fragmented(side, pieces) => write!(f, "fragmented:{}:{}", side.device(), pieces.len()),
+            Self::Answered(kind, code, _) => write!(f, "icmp:{kind}/{code}"),
             Self::NoRoute => f.write_str("no_route"),
+            Self::Replied(_) => f.write_str("replied"),
             Self::Delivered => f.write_str("delivered"),
             Self::Dropped => f.write_str("dropped"),
         }
@@ -136,13 +139,16 @@ impl Router {
         });
         assert!(own.len() <= 1, "the router sends {own:02x?}");
         match (&forwarded[..], own.first().and_then(|(_, octets)| error(octets))) {
-            ([(side, octets)], None) if touched_options(packet, octets) => Fate::Options(*side),
+            ([(side, octets)], None) if touched_options(packet, octets) => {
+                Fate::Options(*side, octets.clone())
+            }
             ([(side, octets)], None) => Fate::Forwarded(*side, octets.clone()),
             ([(side, _), _, ..], None) if count("Ip:FragCreates") > 0 => {
-                Fate::Fragmented(*side, forwarded.len())
+                Fate::Fragmented(*side, forwarded.iter().map(|(_, octets)| octets.clone()).collect())
             }
             ([], _) if count("IpExt:InNoRoutes") > 0 => Fate::NoRoute,
-            ([], Some((kind, code))) => Fate::Answered(kind, code),
+            ([], Some((kind, code))) => Fate::Answered(kind, code, own[0].1.clone()),
+            ([], None) if !own.is_empty() && count("Ip:InDelivers") > 0 => Fate::Replied(own[0].1.clone()),
             ([], None) if count("Ip:InDelivers") + count("Ip:ReasmReqds") > 0 => Fate::Delivered,
             ([], None) if own.is_empty() => Fate::Dropped,
             _ => panic!("sent on {forwarded:02x?} and itself {own:02x?}: {counted:?}"),

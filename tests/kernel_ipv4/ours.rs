@@ -8,6 +8,7 @@ use fastpath::exit::{DropReason, Exception, Exit};
 use fastpath::id::SliceId;
 use fastpath::key::{LookupKey, TableKey};
 use fastpath::lookup::{Filter, LinearTcam, Rank, Row, TernaryTable, TernaryUpdate};
+use fastpath::manager::Config;
 use fastpath::packet::Packet;
 
 use crate::routes::{ROUTES, Route, Side, Way};
@@ -31,7 +32,7 @@ impl fmt::Display for Fate {
 }
 
 /// What a filter says: the link and its MTU, or why packets leave here.
-type Verdict = Result<(Side, u16), Exit>;
+pub(crate) type Verdict = Result<(Side, u16), Exit>;
 
 /// At most two for each route, and a default for what has none.
 const FILTERS: usize = 2 * ROUTES.len() + 1;
@@ -65,7 +66,7 @@ impl FastPath {
             }
         }
         // What has no route must be answered (RFC 1812, 5.2.7.1).
-        insert(Rank::longest_prefix(32, 0), Ipv4Key::route(0, 0), Err(Exception::Filtered.into()));
+        insert(Rank::longest_prefix(32, 0), Ipv4Key::route(0, 0), Err(Config::NO_ROUTE.into()));
         Self { option: Ipv4::default(), table }
     }
 
@@ -74,7 +75,7 @@ impl FastPath {
         // The buffer holds more than the packet on both sides, as on the path.
         let buffer = vec![0xee; 64 + octets.len() + 64];
         let mut packet = Packet::with_headroom(buffer, 64, octets).expect("the buffer is as long");
-        match self.process(&mut packet) {
+        match self.process(&mut packet, &Context::of(SLICE)) {
             Ok(side) => Fate::Forwarded(side, packet.bytes().to_vec()),
             Err(exit) => {
                 // Too long is what has been formatted already.
@@ -85,13 +86,24 @@ impl FastPath {
         }
     }
 
-    fn process(&self, packet: &mut Packet<Vec<u8>>) -> Result<Side, Exit> {
-        let cx = Context::of(SLICE);
-        let query = self.option.parse(packet.bytes(), &cx)?;
-        let found = self.table.lookup(TableKey::new(SLICE, query.key));
-        let (side, mtu) = found.unwrap_or(Err(DropReason::NoMatch.into()))?;
+    /// What becomes of `octets` that the slice's manager sends in-band.
+    pub(crate) fn inject(&self, octets: &[u8]) -> Result<(Side, Vec<u8>), Exit> {
+        let buffer = vec![0xee; 64 + octets.len() + 64];
+        let mut packet = Packet::with_headroom(buffer, 64, octets).expect("the buffer is as long");
+        let cx = Context { injected: true, ..Context::of(SLICE) };
+        self.process(&mut packet, &cx).map(|side| (side, packet.bytes().to_vec()))
+    }
+
+    /// What the filters say of packets with this key.
+    pub(crate) fn find(&self, key: LookupKey) -> Verdict {
+        self.table.lookup(TableKey::new(SLICE, key)).unwrap_or(Err(DropReason::NoMatch.into()))
+    }
+
+    fn process(&self, packet: &mut Packet<Vec<u8>>, cx: &Context<'_>) -> Result<Side, Exit> {
+        let query = self.option.parse(packet.bytes(), cx)?;
+        let (side, mtu) = self.find(query.key)?;
         let answer = Answer { carry: query.carry, mtu, word: 0 };
-        packet.edit(packet.whole(), |packet| self.option.format(packet, answer, &cx))?;
+        packet.edit(packet.whole(), |packet| self.option.format(packet, answer, cx))?;
         if packet.octets() > u32::from(mtu) { Err(DropReason::TooLong.into()) } else { Ok(side) }
     }
 }
@@ -102,6 +114,7 @@ fn verdict(way: Way) -> Verdict {
         Way::Narrow(side, mtu) => Ok((side, mtu)),
         Way::Local(_) | Way::Broadcast(_) => Err(Exception::Local.into()),
         Way::Blackhole => Err(DropReason::Filtered.into()),
-        Way::Prohibit | Way::Unreachable => Err(Exception::Filtered.into()),
+        Way::Prohibit => Err(Config::PROHIBITED.into()),
+        Way::Unreachable => Err(Config::HOST_UNREACHABLE.into()),
     }
 }

@@ -32,6 +32,7 @@ const IFF_TUN: u16 = 1;
 /// kernel hands whatever follows to its IPv4 receiver; without it the device would
 /// look at the version first, and refuse a wrong one.
 const IPV4: [u8; 4] = [0, 0, 0x08, 0x00];
+const IPV6: [u8; 4] = [0, 0, 0x86, 0xdd];
 
 impl Tun {
     /// Makes the device `name` in the network namespace of the calling thread.
@@ -54,12 +55,31 @@ impl Tun {
         (&self.0).write_all(&[&IPV4, packet].concat())
     }
 
+    /// Lets the kernel receive `packet`, which is of the version that it says.
+    #[allow(dead_code, reason = "not all tests speak IPv6")]
+    pub(crate) fn send_ip(&self, packet: &[u8]) -> io::Result<()> {
+        let v6 = packet.first().is_some_and(|version| version >> 4 == 6);
+        (&self.0).write_all(&[if v6 { &IPV6 } else { &IPV4 }, packet].concat())
+    }
+
     /// The next packet that the kernel has sent to this device.
     ///
     /// # Errors
     ///
     /// That of reading, or that there is none for seconds: it has been lost.
     pub(crate) fn receive(&self) -> io::Result<Vec<u8>> {
+        let octets = self.read()?;
+        let packet = octets.strip_prefix(&IPV4).map(<[u8]>::to_vec);
+        packet.ok_or_else(|| io::Error::other("not an IPv4 packet"))
+    }
+
+    /// [`receive`](Self::receive) of a packet of any protocol.
+    #[allow(dead_code, reason = "not all tests speak IPv6")]
+    pub(crate) fn receive_ip(&self) -> io::Result<Vec<u8>> {
+        Ok(self.read()?.split_off(IPV4.len()))
+    }
+
+    fn read(&self) -> io::Result<Vec<u8>> {
         let mut ready = [PollFd::new(&self.0, PollFlags::IN)];
         let limit = Timespec { tv_sec: 5, tv_nsec: 0 };
         if retry_on_intr(|| poll(&mut ready, Some(&limit)))? == 0 {
@@ -68,7 +88,6 @@ impl Tun {
         let mut octets = vec![0; IPV4.len() + 65_535];
         let len = (&self.0).read(&mut octets)?;
         octets.truncate(len);
-        let packet = octets.strip_prefix(&IPV4).map(<[u8]>::to_vec);
-        packet.ok_or_else(|| io::Error::other("not an IPv4 packet"))
+        Ok(octets)
     }
 }

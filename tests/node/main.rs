@@ -4,6 +4,7 @@
 
 mod control;
 mod isolation;
+mod manager;
 mod promises;
 mod turns;
 mod world;

@@ -3,7 +3,7 @@
 
 use crate::id::LinkId;
 use crate::key::LookupKey;
-use crate::wire::{icmp, ipv4};
+use crate::wire::{be16, be32, icmp, ipv4};
 
 /// What the class octet of a key holds besides the fragment bit.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -69,6 +69,24 @@ pub struct Ipv4Key {
 impl Ipv4Key {
     /// The bit of `class` that says: a fragment other than the first.
     pub const FRAGMENT: u8 = 1 << 1;
+
+    /// The key that the code option makes of a packet: of its header's fixed part, and of what
+    /// stands behind the header, options included. Its traffic class is the one it would be
+    /// sent with.
+    pub fn of_packet(field: ClassField, link: LinkId, header: &[u8; 20], payload: &[u8]) -> Self {
+        let &[_, traffic_class, _, _, _, _, _, _, _, protocol, ..] = header;
+        let later = be16::<6, 20>(header) & 0x1fff != 0;
+        let first = payload.first_chunk().filter(|_| !later);
+        let ports = first.map_or(0, |first| ports(protocol, u32::from_be_bytes(*first)));
+        Self {
+            class: field.of(traffic_class, link) | if later { Self::FRAGMENT } else { 0 },
+            protocol,
+            source_port: (ports >> 16) as u16,
+            destination_port: ports as u16,
+            source: be32::<12, 20>(header),
+            destination: be32::<16, 20>(header),
+        }
+    }
 
     /// Value and mask of a route: all packets to the prefix of `len` bits.
     pub const fn route(destination: u32, len: u8) -> (LookupKey, LookupKey) {

@@ -43,7 +43,8 @@ use crate::wire::{self, checksum, ipv4, transport};
 /// Reads the first 24 octets of a packet and writes four of them. The key is
 /// [`Ipv4Key`]. What a link padded behind the packet is cut off.
 ///
-/// A packet from the slice's own manager keeps its time to live.
+/// A packet from the slice's own manager keeps its time to live, and may have options: the
+/// manager has seen to them. It may also have a link-local address.
 #[derive(Clone, Copy, Debug)]
 pub struct Ipv4 {
     martians: Martians,
@@ -74,14 +75,24 @@ impl Ipv4 {
     /// [`STAYS`] for a packet that no link may carry on.
     #[cold]
     #[inline(never)]
-    fn unsound(&self, octets: &[u8]) -> Result<u64, Exit> {
+    fn unsound(&self, octets: &[u8], injected: bool) -> Result<u64, Exit> {
         let ip = ipv4::Ipv4::read(octets)?;
         self.martians.check(ip.source(), ip.destination())?;
+        if injected {
+            return Ok(0);
+        }
         if ip.header_len() > ipv4::HEADER {
             return Err(Exception::Options.into());
         }
         Ok(if self.martians.link_local(ip.source(), ip.destination()) { STAYS } else { 0 })
     }
+}
+
+/// What stands behind a header that may have options.
+#[cold]
+#[inline(never)]
+fn behind_options(octets: &[u8]) -> &[u8] {
+    ipv4::Ipv4::read(octets).map_or(&[], |ip| ip.payload())
 }
 
 /// In the carry word, above total length and traffic class: not to be forwarded.
@@ -98,12 +109,14 @@ impl CodeOption for Ipv4 {
         // None as well where the header says that it is longer than the packet.
         let payload = packet.get(20..usize::from(total));
         let suspect = self.suspect(from) | self.suspect(to);
+        let mut behind = payload.unwrap_or_default();
         let mut stays = 0;
         if version != 0x45 || payload.is_none() || suspect != 0 || !checksum::header20_ok(ip) {
-            stays = self.unsound(packet)?;
+            stays = self.unsound(packet, cx.injected)?;
+            behind = behind_options(packet);
         }
         let later = wire::be16::<6, 20>(ip) & 0x1fff != 0;
-        let ports = match payload.and_then(<[u8]>::first_chunk) {
+        let ports = match behind.first_chunk() {
             Some(ports) if !later => key::ports(protocol, u32::from_be_bytes(*ports)),
             _ => 0,
         };

@@ -124,6 +124,36 @@ fn what_is_not_forwarded_is_unchanged() {
 }
 
 #[test]
+fn the_manager_may_send_options_and_link_local_addresses() {
+    let injected = Context { injected: true, ..CX };
+    let mut ip = [0; 32];
+    ip[..20].copy_from_slice(&good()[..20]);
+    ip[20..24].copy_from_slice(&[148, 4, 0, 0]);
+    ip[24..].copy_from_slice(&good()[20..]);
+    (ip[0], ip[3]) = (0x46, 32);
+    let ip = summed(ip);
+    assert_eq!(Ipv4::default().parse(&ip, &CX).err(), Some(Exception::Options.into()));
+    let query = Ipv4::default().parse(&ip, &injected).unwrap();
+    assert_eq!(query, Query { carry: 32 << 8 | 0x28, ..Ipv4::default().parse(&good(), &CX).unwrap() });
+    let head = ip.first_chunk().unwrap();
+    let key = Ipv4Key::of_packet(ClassField::Dscp, CX.link, head, &ip[24..]);
+    assert_eq!(Ipv4Key::from(query.key), key, "ports stand behind the options");
+    assert_eq!(
+        format(&ip, 32, &injected),
+        (Ok(Outgoing { traffic_class: 0x28, destination: None }), ip.to_vec())
+    );
+    assert_eq!(format(&ip, 31, &injected), (Err(Exception::TooBig.into()), ip.to_vec()));
+    let mut local = good();
+    local[12..14].copy_from_slice(&[169, 254]);
+    assert!(format(&summed(local), 1500, &injected).0.is_ok(), "it is not forwarded but sent");
+    let (mut martian, mut group) = (ip, ip);
+    (martian[12], group[16]) = (127, 224);
+    let parse = |ip| Ipv4::default().parse(&summed(ip), &injected).err();
+    assert_eq!(parse(martian), Some(DropReason::Martian.into()));
+    assert_eq!(parse(group), Some(Exception::Multicast.into()));
+}
+
+#[test]
 fn congestion_and_class_come_in_from_the_tunnel() {
     let marked = Context { outer_class: 0x03, ..CX };
     let not_capable = Err(DropReason::EcnNotCapable.into());
@@ -154,6 +184,20 @@ fn fragments_of_a_packet_are_one_flow() {
 }
 
 proptest! {
+    /// A key put together from its parts is the parser's.
+    #[test]
+    fn the_key_of_parts_is_that_of_the_packet(mut ip: [u8; 28], link: u16, by_link: bool) {
+        ip[0] = 0x45;
+        ip[2..4].copy_from_slice(&[0, 28]);
+        (ip[12], ip[16]) = (10, 10);
+        let ip = summed(ip);
+        let field = if by_link { ClassField::Link } else { ClassField::Dscp };
+        let cx = Context { link: LinkId(link), ..CX };
+        let query = Ipv4::new(Martians::RFC_1812, field).parse(&ip, &cx).unwrap();
+        let key = Ipv4Key::of_packet(field, cx.link, ip.first_chunk().unwrap(), &ip[20..]);
+        prop_assert_eq!(Ipv4Key::from(query.key), key);
+    }
+
     /// RFC 1624 as the kernel does it: whatever stood there, the header stays right.
     #[test]
     fn the_checksum_follows_any_header(mut ip: [u8; 20], class in 0u8..=255, outer in 0u8..=255) {
