@@ -5,5 +5,6 @@
 mod control;
 mod isolation;
 mod promises;
+mod tunnels;
 mod turns;
 mod world;
