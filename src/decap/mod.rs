@@ -34,7 +34,7 @@ mod probing;
 mod tunnels;
 mod udp_ports;
 
-pub use access::Access;
+pub use access::{Access, AccessError};
 pub use tunnels::{TunnelConfig, TunnelEntry, TunnelError, TunnelKind, Tunnels};
 pub use udp_ports::{OpenError, PortConfig, PortEntry, UdpChecksum, UdpPorts};
 

@@ -85,7 +85,8 @@ impl TunnelKind {
         form | number as u64
     }
 
-    const fn port(self) -> u16 {
+    /// The port of this end; 0 for GRE.
+    pub const fn port(self) -> u16 {
         match self {
             Self::Udp { port } | Self::Vxlan { port, .. } | Self::Geneve { port, .. } => port,
             Self::Gre { .. } => 0,

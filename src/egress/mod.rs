@@ -46,9 +46,9 @@ mod template;
 mod tunnel;
 
 pub use encapsulation::{Encapsulation, InnerEthernet, Payload};
-#[cfg(feature = "alloc")]
-pub(crate) use record::is_destination;
 pub use record::{Egress, EgressError};
+#[cfg(feature = "alloc")]
+pub(crate) use record::{is_destination, is_destination_at};
 pub use template::Template;
 pub use tunnel::{LinkLayer, Tunnel};
 

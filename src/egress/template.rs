@@ -43,6 +43,9 @@ impl Template {
     /// The longest header: 124 octets, which with their description fill two lines.
     pub const MAX: usize = 124;
 
+    /// No header.
+    pub const NONE: Self = Self { octets: [0; Self::MAX], len: 0, ip: 0, class_mask: 0, does: 0 };
+
     /// The header of `tunnel` with `shim` behind it.
     ///
     /// # Errors

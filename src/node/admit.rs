@@ -1,10 +1,10 @@
 //! The resource manager: what a node has, what a slice asks for, and why it is refused.
 
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::decap::{OpenError, UdpChecksum};
-use crate::egress::{EgressError, LinkLayer};
+use crate::decap::{AccessError, TunnelKind, UdpChecksum};
+use crate::egress::{EgressError, Encapsulation, LinkLayer, Payload};
 use crate::id::{InterfaceId, OptionId};
 use crate::lookup::{TcamConfig, TcamError};
 use crate::queue::{ConfigError, Rate};
@@ -77,6 +77,8 @@ impl Default for Limits {
 pub struct InterfaceConfig {
     /// The node's address on it.
     pub address: Ipv4Addr,
+    /// Its IPv6 address, for links to peers that have one.
+    pub address_v6: Option<Ipv6Addr>,
     /// What is in front of outer headers, next hop's address included.
     pub link_layer: LinkLayer,
     /// The rate of its scheduler.
@@ -90,7 +92,7 @@ pub struct InterfaceConfig {
 impl InterfaceConfig {
     /// An interface without link layer: a TUN device, or UDP sockets.
     pub const fn ip(address: Ipv4Addr, rate: Rate) -> Self {
-        Self { address, link_layer: LinkLayer::Ip, rate, overhead: 0, quantum: 0 }
+        Self { address, address_v6: None, link_layer: LinkLayer::Ip, rate, overhead: 0, quantum: 0 }
     }
 }
 
@@ -116,10 +118,16 @@ pub enum InterfaceError {
 pub struct LinkRequest {
     /// Where it is.
     pub interface: InterfaceId,
-    /// The UDP port of the node.
+    /// The UDP port of the node; without meaning for GRE.
     pub port: u16,
     /// The other end.
-    pub peer: SocketAddrV4,
+    pub peer: SocketAddr,
+    /// What packets are wrapped in, both ways. Of a link of Ethernet frames the frame's header
+    /// has to be there: its source is the node's address on it, its destination the next hop
+    /// of packets whose result names no other.
+    pub encapsulation: Encapsulation,
+    /// Whether UDP over IPv6 goes without checksums, both ways.
+    pub zero_checksum: bool,
     /// Octets of the longest inner packet.
     pub mtu: u16,
     /// What happens to the DSCP.
@@ -135,16 +143,37 @@ pub struct LinkRequest {
 impl LinkRequest {
     /// A point-to-point link with an inner MTU of 1,472 octets: 1,500 less the outer
     /// header.
-    pub const fn new(interface: InterfaceId, port: u16, peer: SocketAddrV4) -> Self {
+    pub const fn new(interface: InterfaceId, port: u16, peer: SocketAddr) -> Self {
         Self {
             interface,
             port,
             peer,
+            encapsulation: Encapsulation::Udp,
+            zero_checksum: false,
             mtu: 1472,
             dscp_model: DscpModel::Pipe,
             dscp: 0,
             udp_checksum: UdpChecksum::Skip,
             multipoint: false,
+        }
+    }
+}
+
+impl LinkRequest {
+    /// The tunnel that is open for it, the EtherType of what comes through it, and the node's
+    /// address in its frames.
+    pub(super) fn kind(&self) -> (TunnelKind, u16, [u8; 6]) {
+        let port = self.port;
+        let (kind, payload) = match self.encapsulation {
+            Encapsulation::Udp => (TunnelKind::Udp { port }, Payload::IPV4),
+            Encapsulation::Vxlan { vni, frame } => (TunnelKind::Vxlan { port, vni }, Payload::Frames(frame)),
+            Encapsulation::Geneve { vni, payload } => (TunnelKind::Geneve { port, vni }, payload),
+            Encapsulation::Gre { key, payload, .. } => (TunnelKind::Gre { key }, payload),
+        };
+        match payload {
+            Payload::Packets(ether_type) => (kind, ether_type, [0; 6]),
+            Payload::Frames(Some(frame)) => (kind, frame.ether_type, frame.source),
+            Payload::Frames(None) => (kind, 0, [0; 6]),
         }
     }
 }
@@ -335,10 +364,13 @@ pub enum AdmitError {
     },
     /// The other end of a link, or its DSCP, has a value that no packet can carry.
     #[error("{0} is no address and port to send to, or the DSCP is above 63")]
-    Peer(SocketAddrV4),
-    /// A port is taken.
+    Peer(SocketAddr),
+    /// A link to an IPv6 peer at an interface without an IPv6 address.
+    #[error("interface {0} has no IPv6 address")]
+    Address(u16),
+    /// A port or tunnel was refused.
     #[error(transparent)]
-    Port(#[from] OpenError),
+    Port(#[from] AccessError),
     /// A queue's weight was refused.
     #[error(transparent)]
     Queue(#[from] ConfigError),

@@ -30,6 +30,19 @@ pub enum Action {
         /// Where to, in place of the link's peer; on multipoint links only.
         next_hop: Option<SocketAddrV4>,
     },
+    /// Through a link of Ethernet frames by a queue of the same interface, to a next hop on
+    /// the other side.
+    Neighbour {
+        /// The slice's link.
+        link: u16,
+        /// The slice's queue.
+        queue: u16,
+        /// What the code option is told.
+        word: u64,
+        /// The next hop's address in the frame, in place of the link's own; `None` if packets
+        /// are whole frames, as those are that answer ARP.
+        mac: Option<[u8; 6]>,
+    },
     /// Dropped.
     Drop,
     /// Handed to the slow path, for this reason.
@@ -103,6 +116,9 @@ pub enum ControlError {
     /// A next hop on a link that is not multipoint, or one that no packet can be sent to.
     #[error("{0} cannot be the next hop: the link is point to point, or the address is no unicast address")]
     NextHop(SocketAddrV4),
+    /// The link carries no Ethernet frames.
+    #[error("link {0} carries no Ethernet frames")]
+    NoFrames(u16),
     /// More than the slice was admitted with: packets that a queue may hold, or weight
     /// of its queues at an interface.
     #[error("{asked} asked for, {granted} is what the slice was admitted with")]

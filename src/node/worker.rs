@@ -6,13 +6,16 @@ mod resource;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::SocketAddrV4;
+use core::net::{IpAddr, SocketAddr, SocketAddrV4};
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicU32};
 
 use crate::code_option::{CodeOptionSet, Outgoing};
-use crate::decap::{PortConfig, PortEntry, UdpPorts};
-use crate::egress::{Egress, Tunnel, is_destination};
+use crate::decap::{Access, PortEntry, TunnelConfig, TunnelEntry, Tunnels, UdpPorts};
+use crate::egress::{
+    Egress, Egresses, Encapsulation, InnerEthernet, Payload, Template, Tunnel, is_destination,
+    is_destination_at,
+};
 use crate::exit::{DropReason, Exit};
 use crate::id::{EgressId, InterfaceId, LinkId, QueueId, SliceId};
 use crate::lookup::{Tcam, TcamConfig, TcamReader, TcamWriter, TernaryTable};
@@ -39,7 +42,10 @@ use crate::time::Nanos;
 pub(super) type Bank = SramBank<Box<[AtomicU32]>, Box<[Region]>>;
 pub(super) type SharedCounters = Counters<Arc<[AtomicCount]>, Arc<[AtomicCount]>, Arc<[AtomicCount]>>;
 type Scheduler<B> = Paced<BoxedWdrr<Packet<B>>>;
-type Path<C> = FastPath<UdpPorts<Box<[PortEntry]>>, C, TcamReader, Box<[Egress]>, Arc<Bank>, SharedCounters>;
+type Links = Access<Box<[PortEntry]>, Box<[TunnelEntry]>>;
+/// The template of a record has the record's number.
+type WaysOut = Egresses<Box<[Egress]>, Box<[Template]>>;
+type Path<C> = FastPath<Links, C, TcamReader, WaysOut, Arc<Bank>, SharedCounters>;
 
 /// A fast path with its interfaces, and the slices that share it.
 ///
@@ -224,12 +230,19 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             seed: limits.seed,
             ..TcamConfig::default()
         });
+        // Twice as many entries as ports keep a look-up to one cache line.
+        let entries = (limits.ports.max(1) * 2).next_power_of_two();
         let path = FastPath {
-            // Twice as many entries as ports keep a look-up to one cache line.
-            decap: UdpPorts::new(boxed((limits.ports.max(1) * 2).next_power_of_two(), || PortEntry::EMPTY)),
+            decap: Access {
+                ports: UdpPorts::new(boxed(entries, || PortEntry::EMPTY)),
+                tunnels: Tunnels::new(boxed(entries, || TunnelEntry::EMPTY)),
+            },
             options,
             table,
-            egress: boxed(limits.results as usize, || Egress::NONE),
+            egress: Egresses {
+                records: boxed(limits.results as usize, || Egress::NONE),
+                templates: boxed(limits.results as usize, || Template::NONE),
+            },
             sram: Arc::new(SramBank::new(words, boxed(slices + 1, Region::default))),
             stats,
         };

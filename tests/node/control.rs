@@ -256,7 +256,7 @@ fn what_is_not_there_is_not_promised() {
         refused
     };
     let taken = OpenError::Taken { address: [10, 0, 0, 1].into(), port: 100, slice: SliceId(1) };
-    assert_eq!(refusal(&|asked| asked.links[0].port = 100), AdmitError::Port(taken));
+    assert_eq!(refusal(&|asked| asked.links[0].port = 100), AdmitError::Port(taken.into()));
     assert_eq!(refusal(&|asked| asked.option = OptionId(2)), AdmitError::UnknownOption { asked: 2, has: 2 });
     let lines = refusal(&|asked| asked.lines = Some(129));
     assert_eq!(lines, AdmitError::Lines { asked: 129, most: 128 });
@@ -267,7 +267,7 @@ fn what_is_not_there_is_not_promised() {
     let mtu = refusal(&|asked| asked.links[1].mtu = 2021);
     assert_eq!(mtu, AdmitError::Mtu { mtu: 2021, header: 28, longest: 2048 });
     let nowhere = std::net::SocketAddrV4::new(*peer().ip(), 0);
-    assert_eq!(refusal(&|asked| asked.links[1].peer = nowhere), AdmitError::Peer(nowhere));
+    assert_eq!(refusal(&|asked| asked.links[1].peer = nowhere.into()), AdmitError::Peer(nowhere.into()));
     assert_eq!(
         refusal(&|asked| asked.filters = 131_072),
         AdmitError::Filters { asked: 131_072, left: 131_008 }
@@ -407,7 +407,7 @@ fn an_interface_with_a_bad_quantum_is_refused() {
     assert!(node.add_interface(config).is_err());
     assert_eq!(
         node.admit(SliceRequest {
-            links: vec![LinkRequest::new(InterfaceId(0), 1, peer())],
+            links: vec![LinkRequest::new(InterfaceId(0), 1, peer().into())],
             ..SliceRequest::new(OptionId(0))
         })
         .unwrap_err(),

@@ -6,5 +6,6 @@ mod control;
 mod isolation;
 mod manager;
 mod promises;
+mod tunnels;
 mod turns;
 mod world;

@@ -34,7 +34,7 @@ fn queues(queues: &[(u16, u32)]) -> SliceRequest {
 
 /// A slice with a link at each of these ports of interface 0.
 fn links(ports: impl IntoIterator<Item = u16>) -> SliceRequest {
-    let link = |port| LinkRequest::new(InterfaceId(0), port, peer());
+    let link = |port| LinkRequest::new(InterfaceId(0), port, peer().into());
     SliceRequest { links: ports.into_iter().map(link).collect(), ..SliceRequest::new(OptionId(0)) }
 }
 

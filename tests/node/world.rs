@@ -52,7 +52,11 @@ pub(crate) fn request(option: u8, port: u16) -> SliceRequest {
     let interfaces = [0, 1].map(fastpath::id::InterfaceId);
     SliceRequest {
         sram_words: 4,
-        links: interfaces.iter().zip(port..).map(|(at, port)| LinkRequest::new(*at, port, peer())).collect(),
+        links: interfaces
+            .iter()
+            .zip(port..)
+            .map(|(at, port)| LinkRequest::new(*at, port, peer().into()))
+            .collect(),
         queues: interfaces
             .iter()
             .map(|at| QueueRequest { limit_packets: 2048, ..QueueRequest::new(*at, 1) })

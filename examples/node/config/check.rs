@@ -162,7 +162,7 @@ impl<'a> Reader<'a> {
                 LinkLayer::Ethernet { destination, source: self.mac("source", from)?, tag }
             }
         };
-        let config = InterfaceConfig { address, link_layer, rate, overhead, quantum: 0 };
+        let config = InterfaceConfig { address, address_v6: None, link_layer, rate, overhead, quantum: 0 };
         Ok(InterfacePlan { name: table.name.get_ref().clone(), config })
     }
 

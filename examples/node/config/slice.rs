@@ -141,7 +141,7 @@ impl Reader<'_> {
             let what = What::Form("an address and a port that are not 0");
             return Err(source.value("peer", &table.peer.span(), what));
         }
-        let default = LinkRequest::new(interface, port, peer);
+        let default = LinkRequest::new(interface, port, peer.into());
         Ok(LinkRequest {
             mtu: source.whole_or("mtu", table.mtu.as_ref(), 1..=most, default.mtu)?,
             dscp: source.whole_or("dscp", table.dscp.as_ref(), 0..=63, 0)?,

@@ -4,6 +4,7 @@
 //! A command writes one record or one queue: all cost the same, however much a slice has.
 
 use super::*;
+use crate::egress::EgressTable;
 
 impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     pub(super) fn execute(&mut self, slice: SliceId, command: Command) -> Result<Done, ControlError> {
@@ -62,32 +63,57 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
 
     fn set_result(&mut self, slice: SliceId, result: u32, action: Action) -> Result<Done, ControlError> {
         let id = self.egress_id(slice, result)?;
-        let egress = match action {
-            Action::Drop => Egress::exit_with(DropReason::Filtered.into()),
-            Action::SlowPath(exception) => Egress::exit_with(exception.into()),
+        let (egress, template) = match action {
+            Action::Drop => (Egress::exit_with(DropReason::Filtered.into()), None),
+            Action::SlowPath(exception) => (Egress::exit_with(exception.into()), None),
             Action::Forward { link, queue, word, next_hop } => {
-                let state = self.state(slice)?;
-                let unknown = ControlError::UnknownLink { asked: link, has: state.links.len() };
-                let at = *state.links.get(usize::from(link)).ok_or(unknown)?;
+                let (at, queue_id) = self.link_and_queue(slice, link, queue)?;
                 let reachable =
                     |to: &SocketAddrV4| at.multipoint && is_destination(to.ip().to_bits(), to.port());
+                let reachable = |to: &SocketAddrV4| at.peer.is_ipv4() && reachable(to);
                 if let Some(to) = next_hop.filter(|to| !reachable(to)) {
                     return Err(ControlError::NextHop(to));
                 }
-                let unknown = ControlError::UnknownQueue { asked: queue, has: state.queues.len() };
-                let queue_id = *state.queues.get(usize::from(queue)).ok_or(unknown)?;
-                if self.queues.scheduler_of(queue_id) != usize::from(at.interface.0) {
-                    return Err(ControlError::Interface { link, queue });
-                }
-                let egress = Egress::forward(&self.tunnel(&at, next_hop), queue_id, at.mtu);
-                // `admit` has seen that the MTU fits.
-                egress.unwrap_or(Egress::NONE).with_word(word)
+                self.way_out(&self.tunnel(&at, next_hop), id, queue_id, at.mtu, word)
+            }
+            Action::Neighbour { link, queue, word, mac } => {
+                let (at, queue_id) = self.link_and_queue(slice, link, queue)?;
+                let encapsulation =
+                    to_neighbour(at.encapsulation, mac).ok_or(ControlError::NoFrames(link))?;
+                self.way_out(&self.tunnel(&at, None).with(encapsulation), id, queue_id, at.mtu, word)
             }
         };
-        if let Some(place) = self.path.egress.get_mut(id.index()) {
+        let Egresses { records, templates } = &mut self.path.egress;
+        if let (Some(place), Some(template)) = (templates.get_mut(id.index()), template) {
+            *place = template;
+        }
+        if let Some(place) = records.get_mut(id.index()) {
             *place = egress;
         }
         Ok(Done::ResultSet)
+    }
+
+    /// The slice's link and its queue, which are of the same interface.
+    fn link_and_queue(
+        &mut self, slice: SliceId, link: u16, queue: u16,
+    ) -> Result<(LinkRequest, QueueId), ControlError> {
+        let state = self.state(slice)?;
+        let unknown = ControlError::UnknownLink { asked: link, has: state.links.len() };
+        let at = *state.links.get(usize::from(link)).ok_or(unknown)?;
+        let unknown = ControlError::UnknownQueue { asked: queue, has: state.queues.len() };
+        let queue_id = *state.queues.get(usize::from(queue)).ok_or(unknown)?;
+        if self.queues.scheduler_of(queue_id) != usize::from(at.interface.0) {
+            return Err(ControlError::Interface { link, queue });
+        }
+        Ok((at, queue_id))
+    }
+
+    /// What result `id` leads to. `admit` has seen that the MTU fits.
+    fn way_out(
+        &self, tunnel: &Tunnel, id: EgressId, queue: QueueId, mtu: u16, word: u64,
+    ) -> (Egress, Option<Template>) {
+        let made = resource::way_out(tunnel, id.index() as u32, queue, mtu);
+        made.map_or((Egress::NONE, None), |(egress, template)| (egress.with_word(word), template))
     }
 
     /// Encapsulates and queues up to `budget` packets that slice managers send straight to
@@ -106,17 +132,20 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
                 continue;
             };
             (taken, idle) = (taken + 1, 0);
-            let slice = state.admission.slice;
+            let (slice, option) = (state.admission.slice, state.admission.option);
             path.stats.record(Event::Injected(slice), packet.octets());
             let id = EgressId::new(state.first_result.wrapping_add(result));
-            let egress = id.filter(|_| result < state.results).and_then(|id| path.egress.get(id.index()));
+            let egress = id.filter(|_| result < state.results).and_then(|id| path.egress.egress(id));
             let outgoing = Outgoing { traffic_class, destination: None };
             let whole = packet.whole();
             let put = packet.edit(whole, |packet| {
                 let egress = egress.ok_or(DropReason::NoMatch)?;
                 match egress.exit() {
                     Some(exit) => Err(exit),
-                    None => Ok(egress.encapsulate(packet, &outgoing, &())?),
+                    None => {
+                        let flow = |inner: &[u8]| path.options.flow_hash(option, inner);
+                        Ok(egress.encapsulate_flow(packet, &outgoing, &path.egress, flow)?)
+                    }
                 }
             });
             let octets = packet.octets();
@@ -138,4 +167,25 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             }
         }
     }
+}
+
+/// The encapsulation of a link of frames with another next hop; `None` as `mac` if packets are
+/// frames already.
+fn to_neighbour(encapsulation: Encapsulation, mac: Option<[u8; 6]>) -> Option<Encapsulation> {
+    let to = |frame: Option<InnerEthernet>| {
+        let frame = frame?;
+        Some(mac.map(|destination| InnerEthernet { destination, ..frame }))
+    };
+    let framed = |payload| match payload {
+        Payload::Frames(frame) => Some(Payload::Frames(to(frame)?)),
+        Payload::Packets(_) => None,
+    };
+    Some(match encapsulation {
+        Encapsulation::Udp => return None,
+        Encapsulation::Vxlan { vni, frame } => Encapsulation::Vxlan { vni, frame: to(frame)? },
+        Encapsulation::Geneve { vni, payload } => Encapsulation::Geneve { vni, payload: framed(payload)? },
+        Encapsulation::Gre { key, checksum, payload } => {
+            Encapsulation::Gre { key, checksum, payload: framed(payload)? }
+        }
+    })
 }

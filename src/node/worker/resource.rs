@@ -1,6 +1,7 @@
 //! The resource manager at work: slices are admitted, and taken away (section 6).
 
 use super::*;
+use crate::egress::EgressError;
 use crate::queue::ConfigError;
 
 impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
@@ -87,7 +88,13 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         state.end.close_packets();
         self.close_links(&links);
         self.tcam.revoke(slice);
-        self.path.egress.iter_mut().skip(first).take(results).for_each(|egress| *egress = Egress::NONE);
+        self.path
+            .egress
+            .records
+            .iter_mut()
+            .skip(first)
+            .take(results)
+            .for_each(|egress| *egress = Egress::NONE);
     }
 
     /// Frees what withdrawn slices held, if nobody can reach it any more.
@@ -158,9 +165,20 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         for link in &request.links {
             let tunnel = self.tunnel(link, None);
             // To be told now and not when a result names the link.
-            Egress::forward(&tunnel, QueueId(0), link.mtu)?;
-            if !is_destination(link.peer.ip().to_bits(), link.peer.port()) || link.dscp > 63 {
+            way_out(&tunnel, 0, QueueId(0), link.mtu)?;
+            // GRE has no port.
+            let gre = matches!(link.encapsulation, Encapsulation::Gre { .. });
+            let port = if gre { 1 } else { link.peer.port() };
+            let peer = SocketAddr::new(link.peer.ip(), port);
+            let reachable = match peer {
+                SocketAddr::V4(v4) => is_destination(v4.ip().to_bits(), port),
+                SocketAddr::V6(_) => peer.ip().to_canonical().is_ipv6() && is_destination_at(peer.into()),
+            };
+            if !reachable || link.dscp > 63 {
                 return Err(AdmitError::Peer(link.peer));
+            }
+            if self.address(link).is_none() {
+                return Err(AdmitError::Address(link.interface.0));
             }
             // A longer packet would be refused by the queue, where nobody answers it.
             let (mtu, header) = (link.mtu, tunnel.octets());
@@ -268,12 +286,18 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     /// Opens the ports of all links, or none. A link has the slice's own number.
     fn open_links(&mut self, links: &[LinkRequest], admission: Admission) -> Result<(), AdmitError> {
         for (opened, link) in links.iter().enumerate() {
-            let interface = self.interfaces.get(usize::from(link.interface.0));
             // `check` has seen that it is there.
-            let Some(address) = interface.map(|interface| interface.address) else { continue };
+            let Some(address) = self.address(link) else { continue };
             let admission = Admission { link: LinkId(opened as u16), dscp: link.dscp_model, ..admission };
-            let config = PortConfig { admission, udp_checksum: link.udp_checksum };
-            if let Err(error) = self.path.decap.open(address, link.port, config) {
+            let (kind, ether_type, mac) = link.kind();
+            let config = TunnelConfig {
+                ether_type,
+                mac,
+                udp_checksum: link.udp_checksum,
+                zero_checksum: link.zero_checksum,
+                ..TunnelConfig::new(admission)
+            };
+            if let Err(error) = self.path.decap.open(address, kind, config) {
                 self.close_links(links.get(..opened).unwrap_or_default());
                 return Err(error.into());
             }
@@ -283,21 +307,49 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
 
     pub(super) fn close_links(&mut self, links: &[LinkRequest]) {
         for link in links {
-            if let Some(interface) = self.interfaces.get(usize::from(link.interface.0)) {
-                self.path.decap.close(interface.address, link.port);
+            if let Some(address) = self.address(link) {
+                self.path.decap.close(address, link.kind().0);
             }
+        }
+    }
+
+    /// The node's address at a link, of the version that its peer has.
+    fn address(&self, link: &LinkRequest) -> Option<IpAddr> {
+        let interface = self.interfaces.get(usize::from(link.interface.0))?;
+        if link.peer.is_ipv4() {
+            Some(interface.address.into())
+        } else {
+            interface.address_v6.map(IpAddr::from)
         }
     }
 
     pub(super) fn tunnel(&self, link: &LinkRequest, next_hop: Option<SocketAddrV4>) -> Tunnel {
         let interface = self.interfaces.get(usize::from(link.interface.0));
         let layer = interface.map(|interface| interface.link_layer).unwrap_or_default();
-        let address = interface.map_or(core::net::Ipv4Addr::UNSPECIFIED, |interface| interface.address);
+        let none = match link.peer {
+            SocketAddr::V4(_) => IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED),
+            SocketAddr::V6(_) => IpAddr::V6(core::net::Ipv6Addr::UNSPECIFIED),
+        };
+        let source = SocketAddr::new(self.address(link).unwrap_or(none), link.port);
+        let destination = next_hop.map_or(link.peer, SocketAddr::V4);
         Tunnel {
             dscp_model: link.dscp_model,
             dscp: link.dscp,
             multipoint: link.multipoint,
-            ..Tunnel::new(layer, SocketAddrV4::new(address, link.port), next_hop.unwrap_or(link.peer))
+            zero_checksum: link.zero_checksum,
+            ..Tunnel::new(layer, source, destination).with(link.encapsulation)
         }
     }
+}
+
+/// The record of a way out, and the template that it takes, if it takes one; both have the
+/// same number.
+pub(super) fn way_out(
+    tunnel: &Tunnel, number: u32, queue: QueueId, mtu: u16,
+) -> Result<(Egress, Option<Template>), EgressError> {
+    if !tunnel.needs_template() {
+        return Ok((Egress::forward(tunnel, queue, mtu)?, None));
+    }
+    let template = Template::new(tunnel, &[])?;
+    Ok((Egress::by_template(number, &template, queue, mtu)?, Some(template)))
 }
