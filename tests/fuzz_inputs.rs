@@ -5,9 +5,7 @@
 #[path = "../fuzz/src/lib.rs"]
 mod inputs;
 
-use inputs::{
-    Answers, Cursor, Done, Tally, decap, frame, ipv4, lookup_ops, manager, pipeline, tunnels,
-};
+use inputs::{Answers, Cursor, Done, Tally, decap, frame, ipv4, lookup_ops, manager, pipeline, tunnels};
 
 /// SplitMix64: the same octets in each run.
 struct Octets(u64);

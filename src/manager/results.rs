@@ -50,15 +50,18 @@ impl Results {
 
     fn route(&self, result: u32) -> Route {
         match self.actions.get(result as usize) {
-            Some((Action::Forward { link, .. }, gateway)) => match self.links.get(usize::from(*link)) {
-                Some(mtu) => {
-                    let result = self.direct.then_some(result);
-                    Route::Via(Way { link: *link, mtu: *mtu, result, gateway: *gateway })
+            Some((Action::Forward { link, .. } | Action::Neighbour { link, mac: Some(_), .. }, gateway)) => {
+                match self.links.get(usize::from(*link)) {
+                    Some(mtu) => {
+                        let result = self.direct.then_some(result);
+                        Route::Via(Way { link: *link, mtu: *mtu, result, gateway: *gateway })
+                    }
+                    None => Route::Drop,
                 }
-                None => Route::Drop,
-            },
+            }
             Some((Action::SlowPath(exception), _)) => Route::Exception(*exception),
-            Some((Action::Drop, _)) | None => Route::Drop,
+            // Whole frames are sent there, no packets.
+            Some((Action::Neighbour { mac: None, .. } | Action::Drop, _)) | None => Route::Drop,
         }
     }
 }
