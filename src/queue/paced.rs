@@ -84,6 +84,11 @@ impl<W: WdrrScheduler> Paced<W> {
         self.measure(self.longest);
     }
 
+    /// Changes the time to catch up on.
+    pub const fn set_burst(&mut self, burst: Nanos) {
+        self.burst = burst;
+    }
+
     const fn measure(&mut self, longest: u32) {
         self.longest = longest;
         self.most = ((self.octet * longest as u128) >> 64) as u64 + 1;
