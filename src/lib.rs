@@ -35,6 +35,7 @@
 //! | none | the core: works on arrays and on memory that the caller lends |
 //! | `alloc` | tables that grow, boxed memory, the node with its slices and their control |
 //! | `std` (default) | `alloc`, and what needs an operating system |
+//! | `runtime` | threads that forward: the loop of a worker, and several workers for one node (Unix) |
 //! | `pcap` | reading and writing capture files |
 //! | `conformance` | a check kit for each trait, to be run by whoever implements it |
 //! | `workloads` | rule sets, traffic and adversaries for tests and benchmarks |
@@ -94,6 +95,10 @@ pub mod conformance;
 // Slices, their resources and their control.
 #[cfg(feature = "alloc")]
 pub mod node;
+
+// The threads that forward.
+#[cfg(all(feature = "runtime", unix))]
+pub mod runtime;
 
 // What benchmarks and tests feed on.
 #[cfg(feature = "workloads")]

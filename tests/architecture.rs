@@ -5,11 +5,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const LEVELS: [&[&str]; 5] = [
+const LEVELS: [&[&str]; 6] = [
     &["id", "key", "store", "exit", "packet", "slot", "time", "words", "wire", "arch", "epoch", "prefix"],
     &["io", "decap", "code_option", "lookup", "egress", "queue", "sram", "stats"],
     &["pipeline"],
     &["node"],
+    &["runtime"],
     &["backend", "conformance", "workloads"],
 ];
 

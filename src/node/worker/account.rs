@@ -32,7 +32,7 @@ impl Account {
 
 impl Account {
     /// What one worker counted, of packets that are in the queues as its counters say.
-    fn read(
+    pub(super) fn read(
         stats: &SharedCounters, slice: SliceId, results: core::ops::Range<u32>, queues: &[QueueId],
     ) -> Self {
         // Who leaves is read before who came: a worker that goes on counting leaves no less
@@ -104,7 +104,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         let (results, queues) = self.slice(slice).map_or((0..0, &[][..]), |state| {
             (state.first_result..state.first_result + state.results.len() as u32, &state.queues[..])
         });
-        Account::sum(&self.stats(), slice, &results, queues)
+        let others: Vec<_> = self.crew.stats().cloned().collect();
+        self.here.account(slice).plus(Account::sum(&others, slice, &results, queues))
     }
 
     /// How many packets of `slice` left by `exit`.

@@ -45,6 +45,11 @@ pub trait Forward {
     /// Takes care of control, up to `budget` changes: to be called between two vectors and
     /// while there are no packets. Returns how many there were.
     fn poll_control(&mut self, now: Nanos, budget: usize) -> usize;
+
+    /// The rate of each interface, if this is who decides.
+    fn rates(&self) -> Option<[Option<Rate>; MAX_INTERFACES]> {
+        None
+    }
 }
 
 impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forward for Node<C, B> {
@@ -61,6 +66,9 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forward for Node<C, B> {
     }
     fn poll_control(&mut self, now: Nanos, budget: usize) -> usize {
         Node::poll_control(self, now, budget)
+    }
+    fn rates(&self) -> Option<[Option<Rate>; MAX_INTERFACES]> {
+        Some(core::array::from_fn(|at| Some(self.interfaces.get(at)?.as_ref()?.rate)))
     }
 }
 

@@ -19,6 +19,10 @@ pub struct Forwarder<C, B> {
     vectors: u64,
     /// Interfaces that may send nothing now: a bit each.
     held: u32,
+    /// What a scheduler may catch up on, at most.
+    most_burst: Nanos,
+    /// What was counted of slices that are gone.
+    departed: Account,
 }
 
 /// The schedulers, one for each interface.
@@ -131,6 +135,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
             direct_turn: 0,
             vectors: 0,
             held: 0,
+            most_burst: Nanos::MAX,
+            departed: Account::default(),
         }
     }
 
@@ -223,8 +229,23 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
     pub fn set_share(&mut self, now: Nanos, interface: InterfaceId, rate: Option<Rate>) {
         self.hold(interface, rate.is_none());
         if let Some(rate) = rate {
-            self.queues.change(now, usize::from(interface.0), |paced| paced.set_rate(rate));
+            self.queues.change(now, usize::from(interface.0), |paced| paced.change_rate(now, rate));
         }
+    }
+
+    /// Lets no scheduler catch up on more time than this: where rates are shared, all of them
+    /// might at once.
+    pub fn limit_bursts(&mut self, now: Nanos, most: Nanos) {
+        self.most_burst = most;
+        for number in 0..self.interfaces() {
+            let burst = self.queues.scheduler(number).map_or(most, |paced| paced.burst());
+            self.set_burst(now, number, burst);
+        }
+    }
+
+    pub(super) fn set_burst(&mut self, now: Nanos, number: usize, burst: Nanos) {
+        let burst = burst.min(self.most_burst);
+        self.queues.change(now, number, |paced| paced.set_burst(burst));
     }
 
     pub(super) const fn hold(&mut self, interface: InterfaceId, hold: bool) {
@@ -296,7 +317,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
             Change::Configure(queue, config) => drop(self.queues.configure(queue, config)),
             Change::Schedule { number, scheduler } => self.schedule(now, number, *scheduler),
             Change::Burst { number, burst } => {
-                self.queues.change(now, number, |paced| paced.set_burst(burst));
+                self.set_burst(now, number, burst);
             }
         }
     }
@@ -345,6 +366,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
             self.queues.change(now, number, |place| *place = scheduler);
         }
         self.hold(InterfaceId(number as u16), self.workers > 1);
+        let burst = self.queues.scheduler(number).map_or(Nanos::ZERO, |paced| paced.burst());
+        self.set_burst(now, number, burst);
     }
 
     /// Whether nothing here is a slice's any more but its seat.
@@ -359,12 +382,42 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
     pub(super) fn let_go(&mut self) {
         for at in 0..self.seats.0.len() {
             let seat = self.seats.0.get(at).and_then(Option::as_ref);
-            if seat.is_some_and(|seat| self.is_done_with(seat))
-                && let Some(place) = self.seats.0.get_mut(at)
-            {
-                *place = None;
+            if seat.is_some_and(|seat| self.is_done_with(seat)) {
+                self.give_up(at);
             }
         }
+    }
+
+    /// Drops a seat. What was counted for its slice stays in the sum of those that are gone.
+    pub(super) fn give_up(&mut self, at: usize) {
+        let Some(place) = self.seats.0.get_mut(at) else { return };
+        let Some(slice) = place.as_ref().map(|seat| seat.admission.slice) else { return };
+        self.departed = self.departed.plus(self.account(slice));
+        if let Some(place) = self.seats.0.get_mut(at) {
+            *place = None;
+        }
+    }
+
+    /// The slices that have a seat here.
+    pub fn slices(&self) -> impl Iterator<Item = SliceId> {
+        self.seats.0.iter().flatten().map(|seat| seat.admission.slice)
+    }
+
+    /// What this worker counted of a slice that has a seat here, or of the
+    /// [substrate](SliceId::SUBSTRATE): exact between two vectors.
+    pub fn account(&self, slice: SliceId) -> Account {
+        let at = usize::from(slice.0).checked_sub(1);
+        let seat = at.and_then(|at| self.seats.0.get(at)?.as_ref());
+        let results = seat.map_or(0..0, |seat| seat.first_result..seat.first_result + seat.results);
+        let queues = seat.map_or(&[][..], |seat| &seat.queues);
+        let account = Account::read(&self.path.stats, slice, results, queues);
+        let waiting = queues.iter().map(|queue| u64::from(self.queues.backlog(*queue))).sum();
+        Account { waiting, ..account }
+    }
+
+    /// The accounts of slices that came and are gone, added up.
+    pub const fn departed(&self) -> Account {
+        self.departed
     }
 
     /// Encapsulates and queues up to `budget` packets that slice managers send straight to

@@ -65,12 +65,10 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             *place = Some(config);
         }
         let alone = self.crew.len() == 0;
-        self.here.queues.change(now, number, |paced| {
-            paced.set_burst(burst);
-            if alone {
-                paced.set_rate(rate);
-            }
-        });
+        self.here.set_burst(now, number, burst);
+        if alone {
+            self.here.queues.change(now, number, |paced| paced.change_rate(now, rate));
+        }
         self.crew.order(|| Change::Burst { number, burst });
         Ok(())
     }

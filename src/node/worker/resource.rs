@@ -161,9 +161,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
 
     fn free(&mut self, state: &Slice, at: usize) {
         let slice = state.admission.slice;
-        if let Some(seat) = self.here.seats.0.get_mut(at) {
-            *seat = None;
-        }
+        self.here.give_up(at);
         // To none: that does not fail.
         let _ = self.here.path.sram.assign(slice, 0);
         // No worker counts for this slice any more.
