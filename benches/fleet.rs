@@ -70,7 +70,7 @@ fn frames(only: Option<usize>) -> Vec<Box<[u8]>> {
         let mut inner = Vec::new();
         let builder = etherparse::PacketBuilder::ipv4([192, 168, 0, 1], [10, b | a, c, d], 64).udp(1000, 53);
         builder.write(&mut inner, &[7; 8]).unwrap();
-        let owner = (u64::from(Ipv4::default().flow_hash(&inner)) * 2 >> 32) as usize;
+        let owner = ((u64::from(Ipv4::default().flow_hash(&inner)) * 2) >> 32) as usize;
         let mut packet = Packet::with_headroom(vec![0; 256].into_boxed_slice(), 128, &inner).unwrap();
         packet.edit(packet.whole(), |it| outer.encapsulate(it, &Outgoing::default(), &())).unwrap();
         (owner, packet.bytes().into())
@@ -95,11 +95,15 @@ fn run(workers: usize, mixed: bool, time: Duration) -> f64 {
     for (worker, at) in fleet.others.iter_mut().zip(1..) {
         views.push(worker.add_port(InterfaceId(0), Layer::Ip, port(at)).unwrap());
     }
-    let mut control = fleet.first.forward_mut().admit(SliceRequest {
-        links: vec![LinkRequest::new(interface, 100, "10.0.9.9:30000".parse().unwrap())],
-        queues: vec![QueueRequest { limit_packets: 4096, ..QueueRequest::new(interface, 1) }],
-        ..SliceRequest::new(OptionId(0))
-    }).unwrap();
+    let mut control = fleet
+        .first
+        .forward_mut()
+        .admit(SliceRequest {
+            links: vec![LinkRequest::new(interface, 100, "10.0.9.9:30000".parse().unwrap())],
+            queues: vec![QueueRequest { limit_packets: 4096, ..QueueRequest::new(interface, 1) }],
+            ..SliceRequest::new(OptionId(0))
+        })
+        .unwrap();
     control.set_result(0, Action::forward(0, 0)).unwrap();
     let (value, mask) = Ipv4Key::route(0x0a00_0000, 8);
     control.insert(Rank::longest_prefix(32, 8), value, mask, 0).unwrap();

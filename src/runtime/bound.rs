@@ -14,9 +14,12 @@ use crate::runtime::VECTOR;
 use crate::slot::{Layer, RxMeta, Slot};
 use crate::time::Nanos;
 
+/// A port that goes with its worker to whichever thread.
+pub type BoxedPort<B> = Box<dyn Port<B> + Send>;
+
 /// A port at an interface, with what it did not take yet.
 pub(super) struct Bound<B> {
-    pub(super) port: Box<dyn Port<B> + Send>,
+    pub(super) port: BoxedPort<B>,
     interface: InterfaceId,
     layer: Layer,
     /// Packets that left their queues; the first `waiting` slots.
@@ -78,7 +81,7 @@ impl PortView {
 struct Gauge([AtomicU64; 9]);
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>> Bound<B> {
-    pub(super) fn new(interface: InterfaceId, layer: Layer, port: Box<dyn Port<B> + Send>) -> Self {
+    pub(super) fn new(interface: InterfaceId, layer: Layer, port: BoxedPort<B>) -> Self {
         let out = std::iter::repeat_with(|| Slot::EMPTY).take(VECTOR).collect();
         let (gauge, before) = (Arc::default(), port.counters());
         Self { port, interface, layer, out, waiting: 0, handed: 0, handed_octets: 0, before, gauge }
@@ -153,7 +156,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Bound<B> {
     }
 
     /// The port, what it did, and what it had not taken, which goes to `buffers`.
-    pub(super) fn into_port(self, buffers: &mut impl Buffers<B>) -> (Box<dyn Port<B> + Send>, PortReport) {
+    pub(super) fn into_port(self, buffers: &mut impl Buffers<B>) -> (BoxedPort<B>, PortReport) {
         self.publish();
         let report = self.report();
         for slot in self.out.into_iter().filter_map(|slot| slot.packet) {

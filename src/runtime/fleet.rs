@@ -118,6 +118,7 @@ where
     /// # Errors
     ///
     /// [`Stopped`] if a worker had stopped before, or panicked.
+    #[allow(clippy::type_complexity)]
     pub fn stop(self, patience: Nanos) -> Result<(Fleet<C, B, M>, Vec<Report>), Stopped> {
         // All are told, whatever one of them says.
         let told = self.others.iter().map(|other| other.handle().stop(patience));

@@ -12,13 +12,13 @@ use std::net::SocketAddrV4;
 
 use crate::code_option::CodeOptionSet;
 use crate::id::{InterfaceId, SliceId};
-use crate::io::{Buffers, Port};
+use crate::io::Buffers;
 use crate::node::{
     Account, AdmitError, Forward, InterfaceConfig, InterfaceError, LinkError, LinkRequest, Monitor, Node,
     SliceControl, SliceRequest,
 };
 use crate::queue::Rate;
-use crate::runtime::bound::{PortReport, PortView};
+use crate::runtime::bound::{BoxedPort, PortReport, PortView};
 use crate::runtime::clock::Clock;
 use crate::runtime::waker::Waker;
 use crate::runtime::worker::{PortError, Report, Request, Worker};
@@ -86,7 +86,7 @@ where
     ///
     /// [`Stopped`]; then [`PortError`].
     pub fn add_port(
-        &self, interface: InterfaceId, layer: Layer, port: Box<dyn Port<F::Buffer> + Send>,
+        &self, interface: InterfaceId, layer: Layer, port: BoxedPort<F::Buffer>,
     ) -> Result<Result<PortView, PortError>, Stopped>
     where
         F::Buffer: 'static,
@@ -102,7 +102,7 @@ where
     #[allow(clippy::type_complexity)]
     pub fn remove_port(
         &self, interface: InterfaceId,
-    ) -> Result<Option<(Box<dyn Port<F::Buffer> + Send>, PortReport)>, Stopped>
+    ) -> Result<Option<(BoxedPort<F::Buffer>, PortReport)>, Stopped>
     where
         F::Buffer: 'static,
     {
@@ -159,7 +159,7 @@ where
     ///
     /// [`Stopped`]; then [`InterfaceError`], the port is dropped.
     pub fn add_interface(
-        &self, config: InterfaceConfig, layer: Layer, port: Box<dyn Port<B> + Send>,
+        &self, config: InterfaceConfig, layer: Layer, port: BoxedPort<B>,
     ) -> Result<Result<(InterfaceId, PortView), InterfaceError>, Stopped> {
         self.ask(move |worker, _| {
             let interface = worker.forward_mut().add_interface(config)?;

@@ -39,7 +39,7 @@ mod rates;
 mod waker;
 mod worker;
 
-pub use bound::{PortReport, PortView};
+pub use bound::{BoxedPort, PortReport, PortView};
 pub use clock::{Clock, Monotonic};
 pub use fleet::{Fleet, FleetError, RunningFleet};
 pub use handle::{Handle, Running, Stopped};

@@ -8,10 +8,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::vec::Vec;
 
 use crate::id::{InterfaceId, SliceId};
-use crate::io::{Buffers, Port};
+use crate::io::Buffers;
 use crate::node::{Account, Forward};
 use crate::packet::Packet;
-use crate::runtime::bound::{Bound, PortReport, PortView};
+use crate::runtime::bound::{Bound, BoxedPort, PortReport, PortView};
 use crate::runtime::clock::Clock;
 use crate::runtime::mesh::Mesh;
 use crate::runtime::rates::{INTERFACES, Share};
@@ -45,7 +45,9 @@ pub struct Worker<F: Forward, M> {
     mesh: Mesh<F::Buffer>,
     /// Empty between two turns.
     vector: Box<[Slot<F::Buffer>; VECTOR]>,
-    requests: (Sender<Request<F, M>>, Option<Receiver<Request<F, M>>>),
+    sender: Sender<Request<F, M>>,
+    /// None when it has stopped.
+    requests: Option<Receiver<Request<F, M>>>,
     sleeper: Sleeper,
     share: Option<Box<dyn Share>>,
     reported: Reported,
@@ -165,7 +167,8 @@ where
             removed: Vec::new(),
             mesh: Mesh::NONE,
             vector: Box::new([const { Slot::EMPTY }; VECTOR]),
-            requests: (sender, Some(receiver)),
+            sender,
+            requests: Some(receiver),
             sleeper: Sleeper::new()?,
             share: None,
             reported: Reported::default(),
@@ -201,7 +204,7 @@ where
     /// All parts: what forwards, the free buffers, and the ports with their interfaces. What
     /// ports had not taken goes to the buffers.
     #[allow(clippy::type_complexity)]
-    pub fn into_parts(mut self) -> (F, M, Vec<(InterfaceId, Box<dyn Port<F::Buffer> + Send>)>) {
+    pub fn into_parts(mut self) -> (F, M, Vec<(InterfaceId, BoxedPort<F::Buffer>)>) {
         let bound = core::mem::take(&mut self.ports).into_iter().flatten();
         let buffers = &mut self.buffers;
         let ports = bound.map(|bound| (bound.interface(), bound.into_port(buffers).0)).collect();
@@ -216,7 +219,7 @@ where
     ///
     /// [`PortError`]; the port is dropped, the worker unchanged.
     pub fn add_port(
-        &mut self, interface: InterfaceId, layer: Layer, port: Box<dyn Port<F::Buffer> + Send>,
+        &mut self, interface: InterfaceId, layer: Layer, port: BoxedPort<F::Buffer>,
     ) -> Result<PortView, PortError> {
         let at = usize::from(interface.0);
         if at >= self.forward.forwarder().interfaces() {
@@ -233,10 +236,7 @@ where
 
     /// Takes a port away, with what it did. Packets that it had not taken are gone, as its
     /// report says; what is queued for its interface waits for another port.
-    #[allow(clippy::type_complexity)]
-    pub fn remove_port(
-        &mut self, interface: InterfaceId,
-    ) -> Option<(Box<dyn Port<F::Buffer> + Send>, PortReport)> {
+    pub fn remove_port(&mut self, interface: InterfaceId) -> Option<(BoxedPort<F::Buffer>, PortReport)> {
         let bound = self.ports.get_mut(usize::from(interface.0))?.take()?;
         let (port, report) = bound.into_port(&mut self.buffers);
         self.removed.push(report);
@@ -275,7 +275,7 @@ where
     fn control(&mut self, now: Nanos) -> usize {
         let mut done = 0;
         while done < REQUESTS
-            && let Some(request) = self.requests.1.as_ref().and_then(|requests| requests.try_recv().ok())
+            && let Some(request) = self.requests.as_ref().and_then(|requests| requests.try_recv().ok())
         {
             request(self, now);
             done += 1;
@@ -383,7 +383,7 @@ where
             }
         }
         // Who asks now is told that it has stopped.
-        self.requests.1 = None;
+        self.requests = None;
         self.report()
     }
 
@@ -461,7 +461,7 @@ where
     }
 
     pub(super) fn sender(&self) -> (Sender<Request<F, M>>, Arc<Waker>) {
-        (self.requests.0.clone(), self.sleeper.waker().clone())
+        (self.sender.clone(), self.sleeper.waker().clone())
     }
 
     pub(super) fn join(&mut self, mesh: Mesh<F::Buffer>, share: Box<dyn Share>) {

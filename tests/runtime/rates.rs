@@ -56,7 +56,7 @@ impl Pair {
             }
             let packet = frame(0, 100, &ipv4(64, [10, 1, (port >> 8) as u8, port as u8], 53));
             let hash = Ipv4::default().flow_hash(&packet.bytes()[28..]);
-            let owner = (u64::from(hash) * 2 >> 32) as usize;
+            let owner = ((u64::from(hash) * 2) >> 32) as usize;
             if left[owner] > 0 {
                 left[owner] -= 1;
                 self.wires[owner].put(packet.bytes());
