@@ -3,7 +3,8 @@
 //!
 //! Each worker has a port that makes frames of 64 octets inside and takes whatever comes. In
 //! `own` all of a port's flows are its worker's; in `mixed` half of them are the other's, and
-//! go over a ring. Rounds are interleaved; the median of each is printed.
+//! go over a ring. Rounds are interleaved; the median of each is printed, also for a second of
+//! processor time: where neighbours take the cores, that says what two of one's own would do.
 
 use std::io::Write;
 use std::time::Duration;
@@ -79,8 +80,17 @@ fn frames(only: Option<usize>) -> Vec<Box<[u8]>> {
     chosen.map(|(_, frame)| frame).take(FLOWS).collect()
 }
 
-/// Millions of packets a second that leave.
-fn run(workers: usize, mixed: bool, time: Duration) -> f64 {
+/// Seconds of processor time that this process has had, in hundredths; none where there is no
+/// such file.
+fn processor() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    Some((ticks()? + ticks()?) / 100.0)
+}
+
+/// Millions of packets that leave, for each second and for each second of processor time.
+fn run(workers: usize, mixed: bool, time: Duration) -> [f64; 2] {
     let limits = Limits { slices: 4, queues: 8, descriptors: 8192, workers: 2, ..Limits::default() };
     let options = (Ipv4::default(),);
     let mut node: Node<_, Buf> = Node::new(options, limits);
@@ -110,12 +120,14 @@ fn run(workers: usize, mixed: bool, time: Duration) -> f64 {
     let fleet = fleet.start(Monotonic::default()).unwrap();
     let sent = || views.iter().map(|view| view.read().counters.sent).sum::<u64>();
     std::thread::sleep(time / 4);
-    let (before, start) = (sent(), std::time::Instant::now());
+    let (before, start, had) = (sent(), std::time::Instant::now(), processor());
     std::thread::sleep(time);
-    let (after, elapsed) = (sent(), start.elapsed());
+    let (after, elapsed, has) = (sent(), start.elapsed(), processor());
     let (_, reports) = fleet.stop(Nanos::from_secs(1)).unwrap();
     assert!(reports.iter().all(fastpath::runtime::Report::is_exact));
-    (after - before) as f64 / elapsed.as_secs_f64() / 1e6
+    let packets = (after - before) as f64 / 1e6;
+    let spent = has.zip(had).map_or(f64::NAN, |(has, had)| has - had);
+    [packets / elapsed.as_secs_f64(), packets / spent]
 }
 
 fn main() {
@@ -132,11 +144,15 @@ fn main() {
         }
     }
     let mut out = std::io::stdout().lock();
-    let medians = seen.map(|mut seen| {
+    let median = |seen: &[[f64; 2]], of: usize| {
+        let mut seen: Vec<f64> = seen.iter().map(|it| it[of]).collect();
         seen.sort_by(f64::total_cmp);
         seen[seen.len() / 2]
-    });
-    for ((name, ..), median) in cases.iter().zip(medians) {
-        writeln!(out, "{name:12} {median:7.2} Mpps  {:5.2} of one worker", median / medians[0]).unwrap();
+    };
+    for ((name, ..), of) in cases.iter().zip(&seen) {
+        let [each, spent] = [0, 1].map(|at| median(of, at));
+        let [whole, part] = [each / median(&seen[0], 0), spent / median(&seen[0], 1)];
+        let line = format!("{name:12} {each:7.2} Mpps, {whole:5.2} of one worker");
+        writeln!(out, "{line}; {spent:7.2} M a processor second, {part:5.2} of one worker").unwrap();
     }
 }
