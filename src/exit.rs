@@ -109,6 +109,8 @@ reasons! {
     NoSlowPath = "no_slow_path",
     /// The interface could not send it.
     TxFailed = "tx_failed",
+    /// The worker that its flow belongs to has no room for it.
+    HandOver = "hand_over",
     }
     own { Own0 = "own_0", Own1 = "own_1", Own2 = "own_2", Own3 = "own_3", Own4 = "own_4", Own5 = "own_5",
     Own6 = "own_6", Own7 = "own_7", Own8 = "own_8", Own9 = "own_9", Own10 = "own_10", Own11 = "own_11",

@@ -35,6 +35,7 @@
 //! | none | the core: works on arrays and on memory that the caller lends |
 //! | `alloc` | tables that grow, boxed memory, the node with its slices and their control |
 //! | `std` (default) | `alloc`, and what needs an operating system |
+//! | `runtime` | threads that forward: the loop of a worker, and several workers for one node (Unix) |
 //! | `pcap` | reading and writing capture files |
 //! | `net` | ports of the operating system (Linux): UDP sockets, TUN devices, packet sockets |
 //! | `netlink` | `net`, and next hops from the kernel's routes and neighbours (Linux) |
@@ -100,6 +101,10 @@ pub mod node;
 // What the fast path leaves to each slice.
 #[cfg(feature = "alloc")]
 pub mod manager;
+
+// The threads that forward.
+#[cfg(all(feature = "runtime", unix))]
+pub mod runtime;
 
 // What benchmarks and tests feed on.
 #[cfg(feature = "workloads")]

@@ -10,7 +10,7 @@ const LEVELS: [&[&str]; 6] = [
     &["io", "decap", "code_option", "lookup", "egress", "queue", "sram", "stats"],
     &["pipeline"],
     &["node"],
-    &["manager"],
+    &["manager", "runtime"],
     &["backend", "conformance", "workloads"],
 ];
 

@@ -64,6 +64,10 @@ pub trait Buffers<B> {
 
     /// Takes back a buffer that is done with.
     fn give(&mut self, buffer: B);
+
+    /// Makes up for buffers that left for good, until `least` are free, if it can: may
+    /// allocate, and is called between vectors.
+    fn refill(&mut self, _least: usize) {}
 }
 
 /// No buffers: for ports that move packets with their buffers, as a [`Ring`] does.

@@ -81,4 +81,8 @@ impl Buffers<Box<[u8]>> for Pool {
             self.free.push(buffer);
         }
     }
+
+    fn refill(&mut self, least: usize) {
+        Self::refill(self, least);
+    }
 }

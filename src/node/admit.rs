@@ -5,9 +5,9 @@ use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::decap::{AccessError, TunnelKind, UdpChecksum};
 use crate::egress::{EgressError, Encapsulation, LinkLayer, Payload};
-use crate::id::{InterfaceId, OptionId};
+use crate::id::{InterfaceId, OptionId, SliceId};
 use crate::lookup::{TcamConfig, TcamError};
-use crate::queue::{ConfigError, Rate};
+use crate::queue::{ConfigError, QueueConfig, Rate};
 use crate::slot::DscpModel;
 use crate::sram::AssignError;
 
@@ -46,13 +46,16 @@ pub struct Limits {
     /// Exceptions of a slice that may wait for its manager, each with its buffer, and
     /// commands that may wait for the node.
     pub waiting: usize,
+    /// Threads that forward: see [`Node::follower`](crate::node::Node::followers). Each has
+    /// queues, descriptors, records and counters of its own, of as many as are said here.
+    pub workers: u16,
 }
 
 impl Default for Limits {
     /// 64 slices, 131,072 filters, 16,384 results, 1,024 ports, 1 MiB of slice memory,
     /// 256 queues of a weight of 65,536 together and 65,536 waiting frames of up to 2,048
     /// octets at each interface; for each slice lookups of 128 cache lines and 4,096 waiting
-    /// exceptions; 64 MiB deferred. The seed is fixed.
+    /// exceptions; 64 MiB deferred; one worker. The seed is fixed.
     fn default() -> Self {
         Self {
             slices: 64,
@@ -68,6 +71,7 @@ impl Default for Limits {
             deferred: 64 << 20,
             seed: TcamConfig::default().seed,
             waiting: 4096,
+            workers: 1,
         }
     }
 }
@@ -111,6 +115,37 @@ pub enum InterfaceError {
     /// The scheduler refused its quantum.
     #[error(transparent)]
     Queue(#[from] ConfigError),
+    /// There is no such interface.
+    #[error("there is no interface {0}")]
+    Unknown(u16),
+    /// Slices have links or queues there, or packets of slices that were withdrawn wait.
+    #[error("{slices} slices have links or queues at interface {interface}, or packets that wait there")]
+    InUse {
+        /// The interface.
+        interface: u16,
+        /// How many.
+        slices: usize,
+    },
+}
+
+/// Why a link of a running slice was not opened, closed or changed. Nothing has changed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// The slice is not admitted, or is withdrawn.
+    #[error("there is no slice {0}")]
+    UnknownSlice(SliceId),
+    /// The slice has no such link, or it is closed.
+    #[error("link {asked} is closed or out of range: the slice has numbers up to {has}")]
+    UnknownLink {
+        /// The link asked for.
+        asked: u16,
+        /// Numbers in use, closed ones included.
+        has: usize,
+    },
+    /// No slice would be admitted with such a link.
+    #[error(transparent)]
+    Refused(#[from] AdmitError),
 }
 
 /// A link that a slice asks for.
@@ -195,6 +230,12 @@ impl QueueRequest {
     /// A queue of `weight` for 256 packets.
     pub const fn new(interface: InterfaceId, weight: u32) -> Self {
         Self { interface, weight, limit_packets: 256, limit_octets: u64::MAX }
+    }
+
+    /// As the scheduler is told.
+    pub(super) const fn config(&self, owner: SliceId) -> QueueConfig {
+        let Self { weight, limit_packets, limit_octets, .. } = *self;
+        QueueConfig { owner, weight, limit_packets, limit_octets }
     }
 }
 

@@ -2,11 +2,15 @@
 //!
 //! All rings have one writer, one reader, a fixed length, and no lock.
 
+use alloc::sync::Arc;
+use core::fmt;
 use core::net::SocketAddrV4;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use crate::code_option::CodeOptionSet;
 use crate::exit::Exception;
+use crate::id::{OptionId, SliceId};
 use crate::lookup::TcamError;
 use crate::packet::Packet;
 use crate::pipeline::Exceptional;
@@ -199,51 +203,98 @@ pub enum Injection<B> {
     },
 }
 
-/// The node's ends.
+/// The node's ends of a slice's commands.
 #[derive(Debug)]
-pub(super) struct NodeEnd<B> {
+pub(super) struct CommandEnd {
     pub(super) commands: Consumer<(Ticket, Command)>,
-    pub(super) replies: Producer<Reply>,
+    /// Each with the number of changes that other workers must have made first.
+    pub(super) replies: Producer<(Reply, u64)>,
+}
+
+/// The slice manager's ends of them.
+#[derive(Debug)]
+pub(super) struct ControlEnd {
+    pub(super) commands: Producer<(Ticket, Command)>,
+    pub(super) replies: Consumer<(Reply, u64)>,
+}
+
+/// Rings for `commands` commands and as many replies.
+pub(super) fn command_channel(commands: usize) -> (CommandEnd, ControlEnd) {
+    let (command_in, command_out) = RingBuffer::new(commands);
+    let (reply_in, reply_out) = RingBuffer::new(commands);
+    let node = CommandEnd { commands: command_out, replies: reply_in };
+    (node, ControlEnd { commands: command_in, replies: reply_out })
+}
+
+/// A worker's ends of a slice's packets.
+#[derive(Debug)]
+pub(super) struct PacketEnd<B> {
     pub(super) exceptions: Producer<ExceptionPacket<B>>,
     pub(super) injections: Consumer<Injection<B>>,
 }
 
-impl<B> NodeEnd<B> {
-    /// Lets go of the rings with packets, so that these are the slice manager's alone, and
-    /// go when its ends do.
-    pub(super) fn close_packets(&mut self) {
+impl<B> PacketEnd<B> {
+    /// Lets go of the rings, so that these are the slice manager's alone, and go when its ends
+    /// do.
+    pub(super) fn close(&mut self) {
         (self.exceptions, _) = RingBuffer::new(0);
         (_, self.injections) = RingBuffer::new(0);
     }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.injections.buffer().capacity() == 0
+    }
 }
 
-/// The slice manager's ends.
+/// The slice manager's ends of them, for one worker.
 #[derive(Debug)]
-pub(super) struct ControlEnd<B> {
-    pub(super) commands: Producer<(Ticket, Command)>,
-    pub(super) replies: Consumer<Reply>,
+pub(super) struct ManagerEnd<B> {
     pub(super) exceptions: Consumer<ExceptionPacket<B>>,
     pub(super) injections: Producer<Injection<B>>,
 }
 
-/// Rings for `commands` commands and as many replies, `packets` exceptions and as many
-/// injections.
-pub(super) fn channel<B>(commands: usize, packets: usize) -> (NodeEnd<B>, ControlEnd<B>) {
-    let (command_in, command_out) = RingBuffer::new(commands);
-    let (reply_in, reply_out) = RingBuffer::new(commands);
+/// Rings for `packets` exceptions and as many injections.
+pub(super) fn packet_channel<B>(packets: usize) -> (PacketEnd<B>, ManagerEnd<B>) {
     let (exception_in, exception_out) = RingBuffer::new(packets);
     let (injection_in, injection_out) = RingBuffer::new(packets);
-    let node = NodeEnd {
-        commands: command_out,
-        replies: reply_in,
-        exceptions: exception_in,
-        injections: injection_out,
-    };
-    let control = ControlEnd {
-        commands: command_in,
-        replies: reply_out,
-        exceptions: exception_out,
-        injections: injection_in,
-    };
-    (node, control)
+    let worker = PacketEnd { exceptions: exception_in, injections: injection_out };
+    (worker, ManagerEnd { exceptions: exception_out, injections: injection_in })
+}
+
+/// Which worker a flow belongs to.
+#[derive(Clone)]
+pub(super) struct Spread {
+    hash: Option<Arc<FlowHash>>,
+    workers: usize,
+}
+
+type FlowHash = dyn Fn(OptionId, &[u8]) -> u32 + Send + Sync;
+
+impl Spread {
+    /// To one worker.
+    pub(super) const NONE: Self = Self { hash: None, workers: 1 };
+
+    pub(super) fn new<C: CodeOptionSet + Send + Sync + 'static>(options: C, workers: usize) -> Self {
+        let hash = move |option: OptionId, packet: &[u8]| options.flow_hash(option, packet);
+        Self { hash: Some(Arc::new(hash)), workers }
+    }
+
+    /// The worker for a packet of a slice.
+    pub(super) fn worker(&self, option: OptionId, slice: SliceId, packet: &[u8]) -> usize {
+        let Some(hash) = &self.hash else { return 0 };
+        Self::choose(hash(option, packet), slice, self.workers)
+    }
+
+    /// The worker for a hash. What has none stays in order, too: it goes by its slice.
+    #[inline(always)]
+    pub(super) fn choose(hash: u32, slice: SliceId, workers: usize) -> usize {
+        let hash = if hash == 0 { u32::from(slice.0).wrapping_mul(0x9e37_79b9) } else { hash };
+        ((u64::from(hash) * workers as u64) >> 32) as usize
+    }
+}
+
+impl fmt::Debug for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spread").field("workers", &self.workers).finish_non_exhaustive()
+    }
 }

@@ -1,19 +1,20 @@
 //! The handle of one slice's manager: the management interface of section 2.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
-use core::sync::atomic::AtomicBool;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64};
 
 use crate::exit::Exit;
-use crate::id::{EgressId, QueueId, SliceId};
+use crate::id::{EgressId, OptionId, QueueId, SliceId};
 use crate::key::{LookupKey, TableKey};
 use crate::lookup::{Filter, Plan, RangedFilter, Rank, TcamWriter, TernaryTable};
 use crate::node::channel::{
-    Action, Command, ControlEnd, ControlError, ExceptionPacket, Injection, Reply, Ticket,
+    Action, Command, ControlEnd, ControlError, ExceptionPacket, Injection, ManagerEnd, Reply, Spread, Ticket,
 };
-use crate::node::worker::{Bank, SharedCounters};
+use crate::node::worker::{Account, Bank, SharedCounters};
 use crate::sram::{SliceSram, Words};
 use crate::stats::{Count, Event, StatsBlock};
 
@@ -42,9 +43,17 @@ pub struct SliceControl<B> {
     /// Before `end`: the node frees the slice's number when both are gone.
     pub(super) writer: TcamWriter,
     pub(super) most_filters: u32,
-    pub(super) end: ControlEnd<B>,
+    pub(super) option: OptionId,
+    pub(super) end: ControlEnd,
+    /// The ends of each worker's packets, and whose exceptions are looked at next.
+    pub(super) packets: Box<[ManagerEnd<B>]>,
+    pub(super) turn: usize,
+    pub(super) spread: Spread,
+    /// How many changes each further worker has made.
+    pub(super) done: Box<[Arc<AtomicU64>]>,
     pub(super) bank: Arc<Bank>,
-    pub(super) stats: SharedCounters,
+    /// Of each worker.
+    pub(super) stats: Box<[SharedCounters]>,
     pub(super) first_result: u32,
     pub(super) results: u32,
     pub(super) queues: Arc<[QueueId]>,
@@ -202,10 +211,15 @@ impl<B> SliceControl<B> {
         Ok(ticket)
     }
 
-    /// The node's answers so far, in the order of the commands.
+    /// The node's answers so far, in the order of the commands: each when all workers have
+    /// done it.
     pub fn replies(&mut self) -> impl Iterator<Item = Reply> {
         core::iter::from_fn(move || {
-            let reply = self.end.replies.pop().ok()?;
+            let changes = self.end.replies.peek().ok()?.1;
+            if self.done.iter().any(|done| done.load(Acquire) < changes) {
+                return None;
+            }
+            let (reply, _) = self.end.replies.pop().ok()?;
             self.open -= 1;
             Some(reply)
         })
@@ -218,34 +232,61 @@ impl<B> SliceControl<B> {
 
     /// How many of the slice's packets left by `exit`.
     pub fn exits(&self, exit: Exit) -> Count {
-        self.stats.read(Event::Left(self.slice, exit))
+        self.read(Event::Left(self.slice, exit))
     }
 
     /// How many packets result `result` has queued; 0 for a result the slice has not.
     pub fn result_count(&self, result: u32) -> Count {
-        self.egress(result).map_or(Count::ZERO, |egress| self.stats.read(Event::Queued(egress)))
+        self.egress(result).map_or(Count::ZERO, |egress| self.read(Event::Queued(egress)))
     }
 
     /// How many packets queue `queue` has sent; 0 for a queue the slice has not.
     pub fn queue_count(&self, queue: u16) -> Count {
         let queue = self.queues.get(usize::from(queue));
-        queue.map_or(Count::ZERO, |queue| self.stats.read(Event::Sent(*queue)))
+        queue.map_or(Count::ZERO, |queue| self.read(Event::Sent(*queue)))
     }
 
-    /// The exception that has waited the longest.
+    /// Adds up what all workers counted.
+    fn read(&self, event: Event) -> Count {
+        self.stats.iter().map(|stats| stats.read(event)).sum()
+    }
+
+    /// The slice's account, from counters that go on while it is read: exact when nothing
+    /// moves.
+    pub fn account(&self) -> Account {
+        let results = self.first_result..self.first_result + self.results;
+        Account::sum(&self.stats, self.slice, &results, &self.queues)
+    }
+
+    /// The exception of a worker that has waited the longest there. Workers take turns.
     pub fn take_exception(&mut self) -> Option<ExceptionPacket<B>> {
-        self.end.exceptions.pop().ok()
+        for _ in 0..self.packets.len() {
+            let at = self.turn;
+            self.turn = if at + 1 < self.packets.len() { at + 1 } else { 0 };
+            if let Ok(exception) = self.packets.get_mut(at)?.exceptions.pop() {
+                return Some(exception);
+            }
+        }
+        None
     }
 
-    /// Sends a packet: in-band, or straight to a queue.
+    /// Sends a packet: in-band, or straight to a queue. It goes to the worker that its flow
+    /// belongs to, as if it had come by a link.
     ///
     /// # Errors
     ///
-    /// Gives it back if the node has not taken earlier ones, or has taken the slice away.
-    pub fn inject(&mut self, injection: Injection<B>) -> Result<(), Injection<B>> {
+    /// Gives it back if that worker has not taken earlier ones, or the node has taken the slice
+    /// away.
+    pub fn inject(&mut self, injection: Injection<B>) -> Result<(), Injection<B>>
+    where
+        B: AsRef<[u8]> + AsMut<[u8]>,
+    {
         if self.is_withdrawn() {
             return Err(injection);
         }
-        self.end.injections.push(injection).map_err(|rtrb::PushError::Full(injection)| injection)
+        let (Injection::InBand { packet, .. } | Injection::Direct { packet, .. }) = &injection;
+        let worker = self.spread.worker(self.option, self.slice, packet.bytes());
+        let Some(end) = self.packets.get_mut(worker) else { return Err(injection) };
+        end.injections.push(injection).map_err(|rtrb::PushError::Full(injection)| injection)
     }
 }

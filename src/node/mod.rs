@@ -37,10 +37,10 @@ mod rate_limit;
 mod worker;
 
 pub use admit::{
-    AdmitError, InterfaceConfig, InterfaceError, Limits, LinkRequest, QueueRequest, SliceRequest,
+    AdmitError, InterfaceConfig, InterfaceError, Limits, LinkError, LinkRequest, QueueRequest, SliceRequest,
     SlowPathRequest,
 };
 pub use channel::{Action, ControlError, Done, ExceptionPacket, Injection, Reply, Ticket};
 pub use control::{Busy, SliceControl};
 pub use rate_limit::RateLimit;
-pub use worker::{Account, Node};
+pub use worker::{Account, FollowError, Follower, Forward, Forwarder, Monitor, Node};

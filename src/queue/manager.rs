@@ -79,6 +79,11 @@ impl<W: WdrrScheduler, S: Store<Item = Scheduled<W>>> QueueManager<S> {
         (queue.0 >> self.bits) as usize
     }
 
+    /// The store of the schedulers.
+    pub const fn store(&self) -> &S {
+        &self.schedulers
+    }
+
     /// The store of the schedulers: to add one without packets at its end, if it grows.
     pub const fn store_mut(&mut self) -> &mut S {
         &mut self.schedulers

@@ -84,6 +84,26 @@ impl<W: WdrrScheduler> Paced<W> {
         self.measure(self.longest);
     }
 
+    /// Changes the rate at `now`: what a packet has yet to occupy the link for, it does at the
+    /// new rate. Who had next to nothing, and is given more, need not wait for what that took.
+    pub fn change_rate(&mut self, now: Nanos, rate: Rate) {
+        let now = u128::from(now.0) << 64;
+        if let Some(left) = self.free_at.checked_sub(now) {
+            self.free_at = now.saturating_add(left.div_ceil(self.octet.max(1)).saturating_mul(rate.octet()));
+        }
+        self.set_rate(rate);
+    }
+
+    /// The most time to catch up on.
+    pub const fn burst(&self) -> Nanos {
+        self.burst
+    }
+
+    /// Changes the time to catch up on.
+    pub const fn set_burst(&mut self, burst: Nanos) {
+        self.burst = burst;
+    }
+
     const fn measure(&mut self, longest: u32) {
         self.longest = longest;
         self.most = ((self.octet * longest as u128) >> 64) as u64 + 1;
@@ -307,6 +327,26 @@ mod tests {
         let sent = core::iter::from_fn(|| paced.dequeue(late)).count();
         assert_eq!(sent, 3, "2.5 microseconds of credit: starts at 7.5, 8.5 and 9.5");
         assert_eq!(paced.next_due(late), Some(Nanos(10_500)));
+    }
+
+    #[test]
+    fn what_is_left_of_a_packet_is_sent_at_the_new_rate() {
+        let rate = |bits| Rate::bits_per_second(bits).unwrap();
+        // 1000 octets take 8 ms; after 2 of them the rate is a thousand times as high.
+        let mut paced = paced(1_000_000, 0, Nanos::ZERO);
+        for n in 0..2 {
+            paced.enqueue(Nanos::ZERO, QueueId(0), n, Arrival::new(1000)).unwrap();
+        }
+        assert!(paced.dequeue(Nanos::ZERO).is_some());
+        let now = Nanos::from_millis(2);
+        paced.change_rate(now, rate(1_000_000_000));
+        assert_eq!(paced.next_due(now), Some(now + Nanos::from_micros(6)));
+        paced.change_rate(now, rate(1_000_000));
+        assert_eq!(paced.next_due(now), Some(Nanos::from_millis(8)));
+        let late = Nanos::from_secs(1);
+        paced.change_rate(late, rate(1_000_000_000));
+        assert!(paced.dequeue(late).is_some());
+        assert_eq!(paced.free_at >> 64, u128::from(late.0) + 8000, "what is over stays over");
     }
 
     proptest! {

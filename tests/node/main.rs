@@ -4,6 +4,7 @@
 
 mod control;
 mod isolation;
+mod links;
 mod manager;
 mod promises;
 mod tunnels;

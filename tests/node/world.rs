@@ -14,7 +14,7 @@ pub(crate) type Routers = Node<(Ipv4, Label), Buf>;
 
 /// A protocol with memory: the first octet is the label; the slice's word 0 is put into
 /// the second, and word 1 counts.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Label;
 
 impl CodeOption for Label {

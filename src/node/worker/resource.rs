@@ -12,7 +12,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     /// [`AdmitError`]; nothing is reserved.
     pub fn admit(&mut self, request: SliceRequest) -> Result<SliceControl<B>, AdmitError> {
         self.reap();
-        let free = self.slices.0.iter().position(Option::is_none);
+        let free = self.slices.iter().position(Option::is_none);
         let at = free.ok_or(AdmitError::Slices(self.limits.slices))?;
         let slice = SliceId(at as u16 + 1);
         let admission = Admission { slice, option: request.option, ..Admission::NONE };
@@ -26,26 +26,22 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
                 *used = true;
             }
         }
-        let links = request.links;
-        let filters = request.filters;
-        let slow_path = request.slow_path;
-        let (node_end, end) = channel(request.commands.max(1), slow_path.waiting.max(1));
+        let (commands, command_end) = command_channel(request.commands.max(1));
         let queues: Arc<[QueueId]> = queues.into();
         let withdrawn = Arc::new(AtomicBool::new(false));
-        let mut shares = alloc::vec![Share::default(); self.interfaces.len()];
-        for queue in &request.queues {
-            if let Some(share) = shares.get_mut(usize::from(queue.interface.0)) {
-                share.granted += u64::from(queue.weight);
-                share.used = share.granted;
-            }
-        }
+        let holders = Arc::new(AtomicUsize::new(0));
         let control = SliceControl {
             slice,
+            option: request.option,
             writer,
-            most_filters: filters,
-            end,
-            bank: self.path.sram.clone(),
-            stats: self.path.stats.clone(),
+            most_filters: request.filters,
+            end: command_end,
+            packets: self.take_seats(admission, &request, &queues, first_result, &withdrawn, &holders),
+            turn: 0,
+            spread: self.spread.clone(),
+            done: self.crew.done(),
+            bank: self.here.path.sram.clone(),
+            stats: self.stats(),
             first_result,
             results: request.results,
             queues: queues.clone(),
@@ -53,89 +49,139 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             open: 0,
             withdrawn: withdrawn.clone(),
         };
+        let mut shares = alloc::vec![Share::default(); self.interfaces.len()];
+        for queue in &request.queues {
+            if let Some(share) = shares.get_mut(usize::from(queue.interface.0)) {
+                share.granted += u64::from(queue.weight);
+                share.used = share.granted;
+            }
+        }
         let state = Slice {
             admission,
-            links,
+            links: request.links.into_iter().map(Some).collect(),
             queues,
             weights: request.queues.iter().map(|queue| queue.weight).collect(),
             granted: request.queues,
             shares,
             first_result,
-            results: request.results,
-            most_filters: filters,
-            exceptions: RateLimit::new(slow_path.per_second, slow_path.burst),
-            end: node_end,
-            injected_at: None,
+            results: alloc::vec![None; request.results as usize].into(),
+            most_filters: request.filters,
+            end: commands,
+            holders,
             withdrawn,
         };
-        if let Some(place) = self.slices.0.get_mut(at) {
+        if let Some(place) = self.slices.get_mut(at) {
             *place = Some(state);
         }
         Ok(control)
+    }
+
+    /// A seat for the slice at each worker; returns the manager's ends of all of them. What a
+    /// slice was promised of exceptions is divided among them.
+    fn take_seats(
+        &mut self, admission: Admission, request: &SliceRequest, queues: &Arc<[QueueId]>, first_result: u32,
+        withdrawn: &Arc<AtomicBool>, holders: &Arc<AtomicUsize>,
+    ) -> Box<[crate::node::channel::ManagerEnd<B>]> {
+        let workers = self.crew.len() + 1;
+        let slow_path = request.slow_path;
+        let part = |of: u32| of.div_ceil(workers as u32);
+        let mut ends = Vec::with_capacity(workers);
+        let mut seat = || {
+            let (end, manager) = packet_channel(slow_path.waiting.max(1).div_ceil(workers));
+            ends.push(manager);
+            holders.fetch_add(1, Relaxed);
+            Seat {
+                admission,
+                queues: queues.clone(),
+                first_result,
+                results: request.results,
+                exceptions: RateLimit::new(part(slow_path.per_second), part(slow_path.burst)),
+                end,
+                injected_at: None,
+                withdrawn: withdrawn.clone(),
+                holders: holders.clone(),
+            }
+        };
+        self.here.take_seat(seat());
+        let links = (0..=u16::MAX).zip(&request.links);
+        let ports: Vec<_> =
+            links.filter_map(|(number, link)| self.port(link, number, admission).ok()).collect();
+        let configs = queues.iter().zip(&request.queues).map(|(id, it)| (*id, it.config(admission.slice)));
+        let configs: Vec<_> = configs.collect();
+        self.crew.order(|| {
+            let admitted = Admitted { seat: seat(), ports: ports.clone(), queues: configs.clone() };
+            Change::Admit(Box::new(admitted))
+        });
+        ends.into()
     }
 
     /// Takes a slice away: its ports, filters and results at once, and ports and filters
     /// are free for another slice. What its [`SliceControl`] can reach, its number, memory,
     /// results, queues and counters, is free when that handle is dropped, what waits in the
     /// queues is sent, and a vector that [`inject`](Self::inject) put its packets into is
-    /// processed.
+    /// processed, at each worker. Other workers follow when they next look at their control.
     pub fn withdraw(&mut self, slice: SliceId) {
-        let Some(state) = self.slices.get_mut(slice).filter(|state| !state.is_withdrawn()) else { return };
+        let Some(state) = self.slice_mut(slice).filter(|state| !state.is_withdrawn()) else { return };
         state.withdrawn.store(true, Relaxed);
-        let (first, results) = (state.first_result as usize, state.results as usize);
+        let results = state.first_result..state.first_result + state.results.len() as u32;
         let links = core::mem::take(&mut state.links);
         state.most_filters = 0;
-        state.end.close_packets();
-        self.close_links(&links);
+        state.results.fill(None);
+        let ports = links.iter().flatten().filter_map(|link| Some((self.address(link)?, link.kind().0)));
+        let ports: Box<[_]> = ports.collect();
+        let change = || Change::Withdraw { slice, ports: ports.clone(), results: results.clone() };
+        self.here.apply(Nanos::ZERO, change());
+        self.crew.order(change);
         self.tcam.revoke(slice);
-        self.path
-            .egress
-            .records
-            .iter_mut()
-            .skip(first)
-            .take(results)
-            .for_each(|egress| *egress = Egress::NONE);
     }
 
     /// Frees what withdrawn slices held, if nobody can reach it any more.
-    fn reap(&mut self) {
-        let Self { path, tcam, queues, slices, queues_used, vectors, .. } = self;
-        for place in &mut slices.0 {
-            let idle = |state: &mut Slice<B>| {
-                state.is_withdrawn()
-                    && state.end.commands.is_abandoned()
-                    && !tcam.is_given_out(state.admission.slice)
-                    && state.injected_at != Some(*vectors)
-                    && state.queues.iter().all(|queue| queues.backlog(*queue) == 0)
-            };
-            let Some(state) = place.take_if(idle) else { continue };
+    pub(super) fn reap(&mut self) {
+        for at in 0..self.slices.len() {
+            let Some(Some(state)) = self.slices.get(at) else { continue };
             let slice = state.admission.slice;
-            // To none: that does not fail.
-            let _ = path.sram.assign(slice, 0);
-            path.stats.clear_slice(slice);
-            for result in state.first_result..state.first_result + state.results {
-                path.stats.egresses.clear(result as usize);
+            let seat = self.here.seats.0.get(at).and_then(Option::as_ref);
+            // The seat here is the last one. What others counted comes before what follows.
+            let idle = state.is_withdrawn()
+                && state.end.commands.is_abandoned()
+                && !self.tcam.is_given_out(slice)
+                && state.holders.load(Acquire) <= 1
+                && seat.is_none_or(|seat| self.here.is_done_with(seat));
+            if let Some(state) = self.slices.get_mut(at).and_then(|place| place.take_if(|_| idle)) {
+                self.free(&state, at);
             }
-            for queue in state.queues.iter() {
-                path.stats.queues.clear(queue.0 as usize);
-                if let Some(used) = queues_used.get_mut(queue.0 as usize) {
-                    *used = false;
-                }
+        }
+    }
+
+    fn free(&mut self, state: &Slice, at: usize) {
+        let slice = state.admission.slice;
+        self.here.give_up(at);
+        // To none: that does not fail.
+        let _ = self.here.path.sram.assign(slice, 0);
+        // No worker counts for this slice any more.
+        for stats in &mut self.stats() {
+            stats.clear_slice(slice);
+            (0..state.results.len()).for_each(|at| stats.egresses.clear(state.first_result as usize + at));
+            state.queues.iter().for_each(|queue| stats.queues.clear(queue.0 as usize));
+        }
+        for queue in state.queues.iter() {
+            if let Some(used) = self.queues_used.get_mut(queue.0 as usize) {
+                *used = false;
             }
         }
     }
 
     fn check(&self, request: &SliceRequest) -> Result<(), AdmitError> {
-        let has = self.path.options.count();
+        let has = self.here.path.options.count();
         if usize::from(request.option.0) >= has {
             return Err(AdmitError::UnknownOption { asked: request.option.0, has });
         }
-        let used: u32 = self.slices.iter().map(|state| state.most_filters).sum();
+        let used: u32 = self.slices.iter().flatten().map(|state| state.most_filters).sum();
         let left = self.limits.filters - used;
         if request.filters > left {
             return Err(AdmitError::Filters { asked: request.filters, left });
         }
-        let Limits { lines, waiting, longest_frame, .. } = self.limits;
+        let Limits { lines, waiting, .. } = self.limits;
         if let Some(asked) = request.lines.filter(|asked| *asked > lines) {
             return Err(AdmitError::Lines { asked, most: lines });
         }
@@ -143,12 +189,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         if asked > waiting {
             return Err(AdmitError::Waiting { asked, most: waiting });
         }
-        let has = self.interfaces.len();
-        let interfaces = request.links.iter().map(|link| link.interface);
-        for InterfaceId(asked) in interfaces.chain(request.queues.iter().map(|queue| queue.interface)) {
-            if usize::from(asked) >= has {
-                return Err(AdmitError::UnknownInterface { asked, has });
-            }
+        for queue in &request.queues {
+            self.check_interface(queue.interface)?;
         }
         let (links, queues) = (request.links.len(), request.queues.len());
         if links > usize::from(u16::MAX) {
@@ -157,44 +199,17 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         if queues > usize::from(u16::MAX) {
             return Err(AdmitError::QueueCount(queues));
         }
-        let open: usize = self.slices.iter().map(|state| state.links.len()).sum();
-        let left = self.limits.ports.saturating_sub(open);
-        if links > left {
-            return Err(AdmitError::Ports { asked: links, left });
-        }
-        for link in &request.links {
-            let tunnel = self.tunnel(link, None);
-            // To be told now and not when a result names the link.
-            way_out(&tunnel, 0, QueueId(0), link.mtu)?;
-            // GRE has no port.
-            let gre = matches!(link.encapsulation, Encapsulation::Gre { .. });
-            let port = if gre { 1 } else { link.peer.port() };
-            let peer = SocketAddr::new(link.peer.ip(), port);
-            let reachable = match peer {
-                SocketAddr::V4(v4) => is_destination(v4.ip().to_bits(), port),
-                SocketAddr::V6(_) => peer.ip().to_canonical().is_ipv6() && is_destination_at(peer.into()),
-            };
-            if !reachable || link.dscp > 63 {
-                return Err(AdmitError::Peer(link.peer));
-            }
-            if self.address(link).is_none() {
-                return Err(AdmitError::Address(link.interface.0));
-            }
-            // A longer packet would be refused by the queue, where nobody answers it.
-            let (mtu, header) = (link.mtu, tunnel.octets());
-            if usize::from(mtu) + header > longest_frame as usize {
-                return Err(AdmitError::Mtu { mtu, header, longest: longest_frame });
-            }
-        }
+        self.check_ports(links)?;
+        request.links.iter().try_for_each(|link| self.check_link(link))?;
         for queue in &request.queues {
             if queue.weight == 0 || queue.weight > QueueConfig::MAX_WEIGHT {
                 return Err(ConfigError::Weight(queue.weight).into());
             }
         }
-        for (interface, at) in (0..).zip(0..has) {
+        for (interface, at) in (0..).zip(0..self.interfaces.len()) {
             let here = |queue: &&QueueRequest| usize::from(queue.interface.0) == at;
             let asked_and_left = |of: fn(&QueueRequest) -> u64, all: u64| {
-                let granted = self.slices.iter().flat_map(|state| &state.granted);
+                let granted = self.slices.iter().flatten().flat_map(|state| &state.granted);
                 let granted: u64 = granted.filter(here).map(of).sum();
                 let asked: u64 = request.queues.iter().filter(here).map(of).sum();
                 (asked, all.saturating_sub(granted))
@@ -212,10 +227,72 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         Ok(())
     }
 
+    pub(super) fn check_ports(&self, asked: usize) -> Result<(), AdmitError> {
+        let open: usize = self.slices.iter().flatten().map(|state| state.open_links().count()).sum();
+        let left = self.limits.ports.saturating_sub(open);
+        if asked > left { Err(AdmitError::Ports { asked, left }) } else { Ok(()) }
+    }
+
+    fn check_interface(&self, interface: InterfaceId) -> Result<(), AdmitError> {
+        let unknown = AdmitError::UnknownInterface { asked: interface.0, has: self.interfaces.len() };
+        self.interface(interface).map(|_| ()).map_err(|_| unknown)
+    }
+
+    /// Whether a slice may have such a link.
+    pub(super) fn check_link(&self, link: &LinkRequest) -> Result<(), AdmitError> {
+        self.check_interface(link.interface)?;
+        let tunnel = self.tunnel(link, None);
+        // To be told now and not when a result names the link.
+        way_out(&tunnel, 0, QueueId(0), link.mtu)?;
+        // GRE has no port.
+        let gre = matches!(link.encapsulation, Encapsulation::Gre { .. });
+        let port = if gre { 1 } else { link.peer.port() };
+        let peer = SocketAddr::new(link.peer.ip(), port);
+        let reachable = match peer {
+            SocketAddr::V4(v4) => is_destination(v4.ip().to_bits(), port),
+            SocketAddr::V6(_) => peer.ip().to_canonical().is_ipv6() && is_destination_at(peer.into()),
+        };
+        if !reachable || link.dscp > 63 {
+            return Err(AdmitError::Peer(link.peer));
+        }
+        if self.address(link).is_none() {
+            return Err(AdmitError::Address(link.interface.0));
+        }
+        // A longer packet would be refused by the queue, where nobody answers it.
+        let (mtu, header, longest) = (link.mtu, tunnel.octets(), self.limits.longest_frame);
+        if usize::from(mtu) + header > longest as usize {
+            return Err(AdmitError::Mtu { mtu, header, longest });
+        }
+        Ok(())
+    }
+
+    /// What is to be open for a link, and what it admits to.
+    pub(super) fn port(
+        &self, link: &LinkRequest, number: u16, admission: Admission,
+    ) -> Result<(IpAddr, TunnelKind, TunnelConfig), AdmitError> {
+        self.check_interface(link.interface)?;
+        let address = self.address(link).ok_or(AdmitError::Address(link.interface.0))?;
+        let admission = Admission { link: LinkId(number), dscp: link.dscp_model, ..admission };
+        let (kind, ether_type, mac) = link.kind();
+        let config = TunnelConfig {
+            ether_type,
+            mac,
+            udp_checksum: link.udp_checksum,
+            zero_checksum: link.zero_checksum,
+            ..TunnelConfig::new(admission)
+        };
+        Ok((address, kind, config))
+    }
+
     /// The first of `asked` results in one piece that no slice has.
     fn free_results(&self, request: &SliceRequest) -> Result<u32, AdmitError> {
         let asked = request.results;
-        let mut taken: Vec<_> = self.slices.iter().map(|state| (state.first_result, state.results)).collect();
+        let mut taken: Vec<_> = self
+            .slices
+            .iter()
+            .flatten()
+            .map(|state| (state.first_result, state.results.len() as u32))
+            .collect();
         taken.sort_unstable();
         let (mut first, mut left) = (0, 0);
         for (start, len) in taken.into_iter().chain([(self.limits.results, 0)]) {
@@ -239,9 +316,9 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             let scheduler = usize::from(asked.interface.0);
             let Some(next) = next.get_mut(scheduler) else { return Err(none) };
             let free = |queue| {
-                let id = self.queues.queue_id(scheduler, queue)?;
+                let id = self.here.queues.queue_id(scheduler, queue)?;
                 let used = self.queues_used.get(id.0 as usize).copied().unwrap_or(true);
-                (!used && self.queues.backlog(id) == 0).then_some((queue, id))
+                (!used && self.here.queues.backlog(id) == 0).then_some((queue, id))
             };
             let Some((queue, id)) = (*next..self.limits.queues).find_map(free) else { return Err(none) };
             *next = queue + 1;
@@ -254,12 +331,10 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     fn grant(
         &mut self, admission: Admission, request: &SliceRequest, queues: &[QueueId],
     ) -> Result<(), AdmitError> {
-        self.path.sram.assign(admission.slice, request.sram_words)?;
+        self.here.path.sram.assign(admission.slice, request.sram_words)?;
         self.open_links(&request.links, admission)?;
         for (queue, asked) in queues.iter().zip(&request.queues) {
-            let QueueRequest { weight, limit_packets, limit_octets, .. } = *asked;
-            let config = QueueConfig { owner: admission.slice, weight, limit_packets, limit_octets };
-            if let Err(error) = self.queues.configure(*queue, config) {
+            if let Err(error) = self.here.queues.configure(*queue, asked.config(admission.slice)) {
                 self.close_links(&request.links);
                 return Err(error.into());
             }
@@ -279,43 +354,35 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     /// Takes memory and filters back that a slice was promised which is not admitted.
     fn take_back(&mut self, slice: SliceId) {
         // To none: that does not fail.
-        let _ = self.path.sram.assign(slice, 0);
+        let _ = self.here.path.sram.assign(slice, 0);
         self.tcam.revoke(slice);
     }
 
     /// Opens the ports of all links, or none. A link has the slice's own number.
     fn open_links(&mut self, links: &[LinkRequest], admission: Admission) -> Result<(), AdmitError> {
         for (opened, link) in links.iter().enumerate() {
-            // `check` has seen that it is there.
-            let Some(address) = self.address(link) else { continue };
-            let admission = Admission { link: LinkId(opened as u16), dscp: link.dscp_model, ..admission };
-            let (kind, ether_type, mac) = link.kind();
-            let config = TunnelConfig {
-                ether_type,
-                mac,
-                udp_checksum: link.udp_checksum,
-                zero_checksum: link.zero_checksum,
-                ..TunnelConfig::new(admission)
-            };
-            if let Err(error) = self.path.decap.open(address, kind, config) {
+            let opening = self
+                .port(link, opened as u16, admission)
+                .and_then(|(address, kind, config)| Ok(self.here.path.decap.open(address, kind, config)?));
+            if let Err(error) = opening {
                 self.close_links(links.get(..opened).unwrap_or_default());
-                return Err(error.into());
+                return Err(error);
             }
         }
         Ok(())
     }
 
-    pub(super) fn close_links(&mut self, links: &[LinkRequest]) {
+    fn close_links(&mut self, links: &[LinkRequest]) {
         for link in links {
             if let Some(address) = self.address(link) {
-                self.path.decap.close(address, link.kind().0);
+                self.here.path.decap.close(address, link.kind().0);
             }
         }
     }
 
     /// The node's address at a link, of the version that its peer has.
-    fn address(&self, link: &LinkRequest) -> Option<IpAddr> {
-        let interface = self.interfaces.get(usize::from(link.interface.0))?;
+    pub(super) fn address(&self, link: &LinkRequest) -> Option<IpAddr> {
+        let interface = self.interface(link.interface).ok()?;
         if link.peer.is_ipv4() {
             Some(interface.address.into())
         } else {
@@ -324,7 +391,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     }
 
     pub(super) fn tunnel(&self, link: &LinkRequest, next_hop: Option<SocketAddrV4>) -> Tunnel {
-        let interface = self.interfaces.get(usize::from(link.interface.0));
+        let interface = self.interface(link.interface).ok();
         let layer = interface.map(|interface| interface.link_layer).unwrap_or_default();
         let none = match link.peer {
             SocketAddr::V4(_) => IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED),
@@ -344,12 +411,10 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
 
 /// The record of a way out, and the template that it takes, if it takes one; both have the
 /// same number.
-pub(super) fn way_out(
-    tunnel: &Tunnel, number: u32, queue: QueueId, mtu: u16,
-) -> Result<(Egress, Option<Template>), EgressError> {
+pub(super) fn way_out(tunnel: &Tunnel, number: u32, queue: QueueId, mtu: u16) -> Result<Record, EgressError> {
     if !tunnel.needs_template() {
-        return Ok((Egress::forward(tunnel, queue, mtu)?, None));
+        return Ok(Egress::forward(tunnel, queue, mtu)?.into());
     }
     let template = Template::new(tunnel, &[])?;
-    Ok((Egress::by_template(number, &template, queue, mtu)?, Some(template)))
+    Ok(Record { egress: Egress::by_template(number, &template, queue, mtu)?, template: Some(template) })
 }
