@@ -64,7 +64,8 @@ impl Port<Buf> for Endless {
 
 /// Frames of flows that belong to worker `only`, or to any.
 fn frames(only: Option<usize>) -> Vec<Box<[u8]>> {
-    let (ours, theirs) = ("10.0.0.1:100".parse().unwrap(), "10.0.9.9:30000".parse().unwrap());
+    let [ours, theirs]: [std::net::SocketAddr; 2] =
+        ["10.0.0.1:100", "10.0.9.9:30000"].map(|at| at.parse().unwrap());
     let outer = Egress::forward(&Tunnel::new(LinkLayer::Ip, theirs, ours), QueueId(0), 1472).unwrap();
     let frame = |n: u32| {
         let [a, b, c, d] = n.to_be_bytes();
