@@ -99,6 +99,16 @@ queue = "{slice}-out"
     text
 }
 
+/// What was said of an echo request.
+#[derive(Clone, Copy)]
+struct Said {
+    from: Ipv4Addr,
+    ttl: u8,
+    /// Whether it is the reply.
+    reply: bool,
+    after: Duration,
+}
+
 /// A host of one slice at one side.
 struct Host(UdpSocket);
 
@@ -110,11 +120,8 @@ impl Host {
         Ok(Self(socket))
     }
 
-    /// Sends an echo request with this time to live, and waits for what is said of it: by whom,
-    /// with which time to live, whether it is the reply, and after how long.
-    fn probe(
-        &self, sequence: u16, ttl: u8,
-    ) -> Result<Option<(Ipv4Addr, u8, bool, Duration)>, Box<dyn Error>> {
+    /// Sends an echo request with this time to live, and waits for what is said of it.
+    fn probe(&self, sequence: u16, ttl: u8) -> Result<Option<Said>, Box<dyn Error>> {
         let mut packet = Vec::new();
         let request = PacketBuilder::ipv4(HOST_A, HOST_B, ttl).icmpv4_echo_request(7, sequence);
         request.write(&mut packet, &[0x5a; 56])?;
@@ -134,7 +141,8 @@ impl Host {
                 Icmpv4Type::TimeExceeded(_) => false,
                 _ => continue,
             };
-            return Ok(Some((header.source_addr(), header.ttl(), reply, start.elapsed())));
+            let (from, ttl, after) = (header.source_addr(), header.ttl(), start.elapsed());
+            return Ok(Some(Said { from, ttl, reply, after }));
         }
         Ok(None)
     }
@@ -201,7 +209,7 @@ pub(crate) fn run(out: &mut impl Write) -> Result<Figures, Box<dyn Error>> {
         let mut times = Vec::new();
         for sequence in 0..5 {
             match host.probe(sequence, 64)? {
-                Some((from, ttl, true, time)) => {
+                Some(Said { from, ttl, reply: true, after: time }) => {
                     writeln!(
                         out,
                         "  from {from}: seq {sequence} ttl {ttl} time {:.0} us",
@@ -218,10 +226,10 @@ pub(crate) fn run(out: &mut impl Write) -> Result<Figures, Box<dyn Error>> {
         let way = figures.ways.entry(name).or_default();
         for ttl in 1..=8 {
             let answer = host.probe(100 + u16::from(ttl), ttl)?;
-            let from = answer.map_or("*".into(), |(from, ..)| from.to_string());
+            let from = answer.map_or("*".into(), |said| said.from.to_string());
             writeln!(out, "  {ttl} {from}")?;
             way.push(from);
-            if answer.is_some_and(|(_, _, reply, _)| reply) {
+            if answer.is_some_and(|said| said.reply) {
                 break;
             }
         }

@@ -243,7 +243,7 @@ impl Manager {
             served += 1;
             self.exception(now, exception);
         }
-        let from_host = self.from_host(now);
+        let from_host = self.take_from_host(now);
         self.meet();
         let late: Vec<_> = self.hosts.iter_mut().flatten().flat_map(|hosts| hosts.unanswered(now)).collect();
         for mut packet in late {
@@ -270,13 +270,13 @@ impl Manager {
                 }
                 self.pool.give(exception.packet.into_buf());
             }
-            TO_NEIGHBOUR => self.to_neighbour(now, exception),
+            TO_NEIGHBOUR => self.ask_for_host(now, exception),
             _ => self.serve(now, exception),
         }
     }
 
     /// Asks for a packet's host and lets it wait.
-    fn to_neighbour(&mut self, now: Nanos, exception: ExceptionPacket<Buffer>) {
+    fn ask_for_host(&mut self, now: Nanos, exception: ExceptionPacket<Buffer>) {
         let octets = exception.packet.part(exception.what.inner);
         let to = octets.get(16..20).and_then(|to| to.first_chunk()).map_or(0, |to| u32::from_be_bytes(*to));
         let on = |network: &Option<(u32, u8)>| {
@@ -358,7 +358,7 @@ impl Manager {
     }
 
     /// Takes what the host sends; whether there was any.
-    fn from_host(&mut self, now: Nanos) -> bool {
+    fn take_from_host(&mut self, now: Nanos) -> bool {
         let mut any = false;
         for link in 0..self.tuns.len() {
             let mut vector = [const { Slot::EMPTY }; 16];

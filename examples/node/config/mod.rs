@@ -27,6 +27,7 @@ pub(crate) use error::ConfigError;
 pub(crate) use file::Kind;
 
 /// What `node` runs without a configuration.
+#[allow(dead_code, reason = "`router` has another")]
 pub(crate) const EMBEDDED: &str = include_str!("../node.toml");
 
 /// A configuration that was found sound as a whole.
