@@ -455,8 +455,11 @@ const LOCAL: Rank = Rank(0);
 /// A host on a link, before whatever prefix it is in.
 const HOST: Rank = Rank::longest_prefix(32, 32);
 
+/// Gives a packet to the host by its link's device, or by the slice's first if the link has none.
 fn to_host(tuns: &mut [Option<TunPort>], link: u16, packet: Packet<Buffer>) -> Result<(), Packet<Buffer>> {
-    let Some(Some(tun)) = tuns.get_mut(usize::from(link)) else { return Err(packet) };
+    let own = tuns.get(usize::from(link)).is_some_and(Option::is_some);
+    let at = if own { Some(usize::from(link)) } else { tuns.iter().position(Option::is_some) };
+    let Some(Some(tun)) = at.and_then(|at| tuns.get_mut(at)) else { return Err(packet) };
     let mut vector = [Slot::new(packet, fastpath::slot::RxMeta::IP)];
     tun.send(&mut vector, &mut fastpath::io::NoBuffers);
     match vector {
