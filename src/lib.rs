@@ -102,8 +102,8 @@ pub mod node;
 #[cfg(feature = "alloc")]
 pub mod manager;
 
-// The threads that forward.
-#[cfg(all(feature = "runtime", unix))]
+// The threads that forward; the model checker knows no operating system.
+#[cfg(all(feature = "runtime", unix, not(loom)))]
 pub mod runtime;
 
 // What benchmarks and tests feed on.
