@@ -165,6 +165,9 @@ trait Subject {
     /// Puts `entries` in the place of all that `slice` has. `None`: it cannot do that.
     fn load(&mut self, slice: SliceId, entries: &[Entry]) -> Option<Result<(), TableErrorKind>>;
 
+    /// The largest value that a filter's may always be replaced by.
+    const LARGEST: u32 = u32::MAX;
+
     /// Whether `entries`, none of which `model` has, had to be refused, with which there
     /// would be `filters` in the slice.
     fn had_to(&self, why: TableErrorKind, entries: &[Entry], filters: usize, model: &Model) -> bool;
@@ -322,6 +325,8 @@ impl Whole {
 impl Subject for Whole {
     type Table = Tcam<u32>;
     const RANGES: bool = true;
+    /// Beyond, a route is not found as one.
+    const LARGEST: u32 = (1 << 31) - 2;
 
     fn table(&self) -> &Tcam<u32> {
         &self.tcam
@@ -573,7 +578,12 @@ fn insert<S: Subject>(subject: &mut S, model: &mut Model, entry: Entry, done: &m
             done.replaced += u32::from(known);
         }
         Err(why) => {
-            assert!(!known, "to replace {entry:x?} was refused: {why}");
+            let large = entry.2 > S::LARGEST && why == TableErrorKind::Unsupported;
+            assert!(!known || large, "to replace {entry:x?} was refused: {why}");
+            if known {
+                done.refused += 1;
+                return;
+            }
             let filters = model.len(filter.filter().slice()) + 1;
             assert!(subject.had_to(why, &[entry], filters, model), "{entry:x?} was refused: {why}");
             done.refused += 1;

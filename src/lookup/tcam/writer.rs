@@ -144,6 +144,11 @@ impl<V: Word> TcamWriter<V> {
     /// than that. Being refused costs a rebuild the first time, and nothing again while the
     /// slice stays as it is.
     ///
+    /// A filter that is there gets another value without being refused for that; but words
+    /// above 2^31 - 2, which no [`EgressId`](crate::id::EgressId) of a real table has, cannot be stored with
+    /// routes that are found as such: then the slice is found anew by its general engine, and the value
+    /// refused if that costs too much.
+    ///
     /// # Errors
     ///
     /// [`TcamError`]; the table is unchanged.
@@ -156,10 +161,12 @@ impl<V: Word> TcamWriter<V> {
         self.hold(filters).map_err(|denied| self.denied(denied))?;
         let row = Row { place: Place::new(rank, 0), filter, word: value.word() };
         let (slice, bound) = (self.slice, self.bound());
-        let done = match self.refused.lines(rank, &filter) {
+        // That one value was too much for a filter says nothing of another value.
+        let before = self.refused.lines(rank, &filter).filter(|_| known.is_none());
+        let done = match before {
             Some(lines) => Err(TcamError::Cost { slice, lines, bound }),
             None => self.put(row, known.is_some()).inspect_err(|error| {
-                if let TcamError::Cost { lines, .. } = error {
+                if let (TcamError::Cost { lines, .. }, None) = (error, known) {
                     self.refused.remember(rank, &filter, *lines);
                 }
             }),
@@ -291,7 +298,8 @@ impl<V: Word> TcamWriter<V> {
     ///
     /// # Errors
     ///
-    /// [`TcamError::UnknownHandle`].
+    /// [`TcamError::UnknownHandle`]; [`TcamError::Cost`] for a value as
+    /// [`insert_ranged`](Self::insert_ranged) says. Nothing has changed.
     pub fn replace_by(&mut self, handle: Handle, value: V) -> Result<V, TcamError> {
         self.find(handle.rank, &handle.filter).ok_or(TcamError::UnknownHandle)?;
         self.insert_ranged(handle.rank, handle.filter, value)?.ok_or(TcamError::UnknownHandle)
