@@ -1,7 +1,12 @@
 //! Hosts and routers as network namespaces, joined by veth pairs. They go when the net is
 //! dropped, with whatever runs in them.
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Namespaces of one test, whose names begin with its own.
 #[derive(Debug)]
@@ -86,6 +91,18 @@ impl Net {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name(space), program]);
         command
+    }
+
+    /// Runs `body` in a thread of its own in a namespace.
+    pub(crate) fn inside<T: Send + 'static>(
+        &self, space: &str, body: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let path = format!("/var/run/netns/{}", self.name(space));
+        thread::spawn(move || {
+            let namespace = File::open(path).unwrap();
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            body()
+        })
     }
 
     /// Runs a program to its end, and returns what it printed.
