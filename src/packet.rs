@@ -84,7 +84,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Packet<B> {
     /// # Errors
     ///
     /// Gives the buffer back if it is too short.
-    #[cfg(feature = "std")]
+    #[cfg(any(feature = "pcap", all(feature = "net", target_os = "linux")))]
     pub(crate) fn gather(mut buf: B, headroom: u32, parts: &[&[u8]]) -> Result<Self, B> {
         let mut end = headroom as usize;
         for part in parts {

@@ -438,7 +438,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "\"tcp\"",
     ),
     ("\"5060-5061\"", "\"5061-5060\"", "destination_port = \"5061-5060\"", "a range"),
-    ("action = \"drop\"", "action = \"reject\"", "action: ", "`drop` or `slow_path`"),
+    ("action = \"drop\"", "action = \"rejected\"", "action: ", "`slow_path`, `reject`"),
     ("lines = 40 ", "lines = 129 ", "lines = 129", "allowed is 1 to 128"),
     ("lines = 40 ", "lines = 0 ", "lines = 0", "allowed is 1 to 128"),
     ("option = \"label\"", "option = \"ipv4\"", "label = 16", "a slice with option `ipv4` has no `label`"),

@@ -14,6 +14,7 @@ use fastpath::packet::PacketMut;
 pub(crate) struct Label;
 
 /// Octets of its header.
+#[allow(dead_code, reason = "`router` makes no such packets")]
 pub(crate) const HEADER: usize = 4;
 
 impl Label {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::io::Buffers;
 use crate::manager::{Config, Fate, Manager, Output, Received, Results, To, Ways};
-use crate::node::{Action, Busy, Injection, SliceControl, Ticket};
+use crate::node::{Action, Busy, ExceptionPacket, Injection, SliceControl, Ticket};
 use crate::packet::Packet;
 use crate::time::Nanos;
 
@@ -134,12 +134,25 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Driver<B> {
     ) -> usize {
         for served in 0..budget {
             let Some(exception) = self.control.take_exception() else { return served };
-            let packet = exception.packet;
-            let received = Received::of(&exception.what, packet.part(exception.what.inner));
-            self.work(buffers, host, |manager, ways, out| manager.exception(now, &received, ways, out));
-            buffers.give(packet.into_buf());
+            self.exception(now, exception, buffers, host);
         }
         budget
+    }
+
+    /// Sees to an exception that was taken from [`control`](Self::control), by whoever had to look
+    /// at it first; like [`serve`](Self::serve) otherwise.
+    pub fn exception(
+        &mut self, now: Nanos, exception: ExceptionPacket<B>, buffers: &mut dyn Buffers<B>,
+        host: &mut dyn FnMut(u16, Packet<B>) -> Result<(), Packet<B>>,
+    ) -> Fate {
+        let packet = exception.packet;
+        let received = Received::of(&exception.what, packet.part(exception.what.inner));
+        let work = |manager: &mut Manager, ways: &dyn Ways, out: &mut dyn FnMut(Output<'_>)| {
+            manager.exception(now, &received, ways, out)
+        };
+        let fate = self.work(buffers, host, work);
+        buffers.give(packet.into_buf());
+        fate
     }
 
     /// Sends a packet of the host's, which came out of the device for the slice's link `link`;

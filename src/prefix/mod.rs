@@ -20,8 +20,8 @@
 //! it a key takes some 70 instructions a level. Which it is, is found out at run time.
 //!
 //! Chunks of the first levels that lead to others are open in a table of 16,384 prefixes and more
-//! of wider addresses, see [`Form::open`]: 256 octets, of which a lookup reads one word; so a level
-//! is 16 elements gathered for 16 keys, and not 48. What covers such a chunk stands aside. A key
+//! of wider addresses, see [`Form::open`](Form#structfield.open): 256 octets, of which a lookup
+//! reads one word; so a level is 16 elements gathered for 16 keys, and not 48. What covers such a chunk stands aside. A key
 //! that ends where nothing is goes its way again for that, one of a thousand on the Internet's
 //! routes of IPv6.
 //!

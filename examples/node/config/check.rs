@@ -11,7 +11,7 @@ use fastpath::queue::Rate;
 use super::error::{ConfigError, What};
 use super::file::{EthernetTable, File, InterfaceTable, LimitsTable, Name, Whole};
 use super::source::Source;
-use super::{InterfacePlan, Plan};
+use super::{Device, InterfacePlan, Plan};
 
 /// What a name stands for, by kind of thing and name.
 type Names = BTreeMap<(&'static str, String), (usize, usize, Range<usize>)>;
@@ -163,10 +163,24 @@ impl<'a> Reader<'a> {
             }
         };
         let config = InterfaceConfig { address, address_v6: None, link_layer, rate, overhead, quantum: 0 };
-        Ok(InterfacePlan { name: table.name.get_ref().clone(), config })
+        let device = table.device.as_ref().map(|device| self.device(device)).transpose()?;
+        Ok(InterfacePlan { name: table.name.get_ref().clone(), config, device })
     }
 
-    fn mac(&self, key: &'static str, text: &Name) -> Result<[u8; 6], ConfigError> {
+    fn device(&self, text: &Name) -> Result<Device, ConfigError> {
+        let (kind, name) = text.get_ref().split_once(':').unwrap_or((text.get_ref(), ""));
+        match (kind, name) {
+            ("udp", "") => Ok(Device::Udp),
+            ("packet", name) if !name.is_empty() => Ok(Device::Packet(name.into())),
+            ("tun", name) if !name.is_empty() => Ok(Device::Tun(name.into())),
+            _ => {
+                let what = What::Form("\"udp\", \"packet:NAME\" or \"tun:NAME\"");
+                Err(self.source.value("device", &text.span(), what))
+            }
+        }
+    }
+
+    pub(super) fn mac(&self, key: &'static str, text: &Name) -> Result<[u8; 6], ConfigError> {
         let octet = |part: &str| u8::from_str_radix(part, 16).ok().filter(|_| part.len() == 2);
         let octets: Option<Vec<u8>> = text.get_ref().split(':').map(octet).collect();
         let what = What::Form("six octets in hexadecimal, as in \"02:00:00:00:00:01\"");

@@ -40,6 +40,7 @@ pub(super) struct InterfaceTable {
     pub(super) address: Spanned<Ipv4Addr>,
     pub(super) rate: Whole,
     pub(super) overhead: Option<Whole>,
+    pub(super) device: Option<Name>,
     pub(super) ethernet: Option<EthernetTable>,
 }
 
@@ -85,6 +86,7 @@ pub(super) struct SliceTable {
     pub(super) filters: Option<Whole>,
     pub(super) lines: Option<Whole>,
     pub(super) slow_path: Option<SlowPathTable>,
+    pub(super) source_routes: Option<SourceRoutesName>,
     #[serde(default)]
     pub(super) link: Vec<LinkTable>,
     #[serde(default)]
@@ -107,6 +109,21 @@ pub(super) struct SlowPathTable {
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
+pub(super) enum SourceRoutesName {
+    Drop,
+    Refuse,
+    Follow,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VxlanTable {
+    pub(super) vni: Whole,
+    pub(super) mac: Name,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum DscpName {
     Pipe,
     Uniform,
@@ -124,6 +141,9 @@ pub(super) struct LinkTable {
     pub(super) dscp: Option<Whole>,
     #[serde(default)]
     pub(super) verify_udp_checksum: bool,
+    pub(super) address: Option<Name>,
+    pub(super) host: Option<Name>,
+    pub(super) vxlan: Option<VxlanTable>,
 }
 
 #[derive(Deserialize)]
@@ -141,6 +161,7 @@ pub(super) struct QueueTable {
 pub(super) enum ActionName {
     Drop,
     SlowPath,
+    Reject,
 }
 
 #[derive(Deserialize)]

@@ -14,10 +14,10 @@ use fastpath::workloads::ranges;
 use toml::Spanned;
 
 use super::super::label::Label;
-use super::FilterPlan;
 use super::check::Reader;
 use super::error::{ConfigError, What};
 use super::file::{ActionName, File, FilterTable, Name, SliceTable};
+use super::{FilterPlan, REJECTED};
 
 /// Where packets go: a link and a queue, or an action.
 struct Way<'a> {
@@ -37,6 +37,7 @@ impl Reader<'_> {
                 return Ok(match action.get_ref() {
                     ActionName::Drop => Action::Drop,
                     ActionName::SlowPath => Action::SlowPath(Exception::Filtered),
+                    ActionName::Reject => Action::SlowPath(REJECTED),
                 });
             }
             Way { link: Some(link), queue: Some(queue), action: None, .. } => (link, queue),
@@ -120,7 +121,7 @@ impl Reader<'_> {
         Ok((results, filters))
     }
 
-    fn prefix(&self, key: &'static str, text: &Name) -> Result<(u32, u8), ConfigError> {
+    pub(super) fn prefix(&self, key: &'static str, text: &Name) -> Result<(u32, u8), ConfigError> {
         let parsed = text.get_ref().split_once('/').and_then(|(address, len)| {
             let address: Ipv4Addr = address.parse().ok()?;
             let len: u8 = len.parse().ok().filter(|len| *len <= 32)?;

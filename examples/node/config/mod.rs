@@ -10,18 +10,24 @@ mod source;
 
 use std::net::Ipv4Addr;
 
+use fastpath::exit::Exception;
 use fastpath::key::LookupKey;
 use fastpath::lookup::Rank;
+use fastpath::manager::SourceRoutes;
 use fastpath::node::{Action, InterfaceConfig, Limits, LinkRequest, SliceRequest};
 
 use check::Reader;
 use file::File;
 use source::Source;
 
+/// What a filter names for packets whose sender is to be told that they have no way.
+pub(crate) const REJECTED: Exception = Exception::Own3;
+
 pub(crate) use error::ConfigError;
 pub(crate) use file::Kind;
 
 /// What `node` runs without a configuration.
+#[allow(dead_code, reason = "`router` has another")]
 pub(crate) const EMBEDDED: &str = include_str!("../node.toml");
 
 /// A configuration that was found sound as a whole.
@@ -36,6 +42,30 @@ pub(crate) struct Plan {
 pub(crate) struct InterfacePlan {
     pub(crate) name: String,
     pub(crate) config: InterfaceConfig,
+    /// What `router` opens there.
+    #[allow(dead_code, reason = "`node` has no ports")]
+    pub(crate) device: Option<Device>,
+}
+
+/// A port of the operating system's.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Device {
+    Udp,
+    /// A packet socket on this Ethernet interface.
+    Packet(String),
+    Tun(String),
+}
+
+/// What `router` is at a link, beside what the node must know of it.
+#[derive(Clone, Debug, Default)]
+#[allow(dead_code, reason = "`node` has none")]
+pub(crate) struct Access {
+    /// The router's address there, and bits of the network's prefix.
+    pub(crate) address: Option<(Ipv4Addr, u8)>,
+    /// The TUN device by which the host gets what is for it.
+    pub(crate) host: Option<String>,
+    /// The router's address in the frames of a VXLAN link.
+    pub(crate) mac: Option<[u8; 6]>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,7 +74,11 @@ pub(crate) struct SlicePlan {
     pub(crate) kind: Kind,
     pub(crate) address: Option<Ipv4Addr>,
     pub(crate) request: SliceRequest,
+    #[allow(dead_code, reason = "for `router`")]
+    pub(crate) source_routes: SourceRoutes,
     pub(crate) links: Vec<String>,
+    #[allow(dead_code, reason = "for `router`")]
+    pub(crate) access: Vec<Access>,
     pub(crate) queues: Vec<String>,
     pub(crate) results: Vec<Action>,
     pub(crate) filters: Vec<FilterPlan>,

@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use fastpath::decap::UdpChecksum;
-use fastpath::egress::Egress;
+use fastpath::egress::{Egress, Encapsulation, InnerEthernet};
 use fastpath::id::InterfaceId;
+use fastpath::manager::SourceRoutes;
 use fastpath::node::{LinkRequest, QueueRequest, SliceRequest, SlowPathRequest};
 use fastpath::queue::QueueConfig;
 use fastpath::slot::DscpModel;
 
 use super::check::Reader;
 use super::error::{ConfigError, What};
-use super::file::{DscpName, File, Kind, LinkTable, QueueTable, SliceTable, SlowPathTable, Whole};
-use super::{Plan, SlicePlan};
+use super::file::{
+    DscpName, File, Kind, LinkTable, QueueTable, SliceTable, SlowPathTable, SourceRoutesName, VxlanTable,
+    Whole,
+};
+use super::{Access, Plan, SlicePlan};
 
 impl Reader<'_> {
     pub(super) fn slice(
@@ -95,6 +99,12 @@ impl Reader<'_> {
             kind: table.option,
             address: table.address.as_ref().map(|address| *address.get_ref()),
             request,
+            source_routes: match table.source_routes {
+                Some(SourceRoutesName::Refuse) => SourceRoutes::Refuse,
+                Some(SourceRoutesName::Follow) => SourceRoutes::Follow,
+                Some(SourceRoutesName::Drop) | None => SourceRoutes::Drop,
+            },
+            access: table.link.iter().map(|link| self.access(link)).collect::<Result<_, _>>()?,
             links: table.link.iter().map(|link| link.name.get_ref().clone()).collect(),
             queues: table.queue.iter().map(|queue| queue.name.get_ref().clone()).collect(),
             results,
@@ -130,7 +140,9 @@ impl Reader<'_> {
         let port = source.whole("port", &table.port, 1..=65_535)?;
         let (line, _) = source.place(table.port.span().start);
         let name = table.name.get_ref().clone();
-        if let Some((link, line)) = ports.insert((interface, port), (name, line)) {
+        // VXLAN links tell each other apart by their network, which the node looks at.
+        let taken = ports.insert((interface, port), (name, line)).filter(|_| table.vxlan.is_none());
+        if let Some((link, line)) = taken {
             let address = plan.interfaces.get(usize::from(interface.0)).map(|it| it.config.address);
             let address = address.unwrap_or(Ipv4Addr::UNSPECIFIED);
             return Err(source.value("port", &table.port.span(), What::Port { link, line, address }));
@@ -142,7 +154,16 @@ impl Reader<'_> {
             return Err(source.value("peer", &table.peer.span(), what));
         }
         let default = LinkRequest::new(interface, port, peer.into());
+        let encapsulation = match &table.vxlan {
+            None => default.encapsulation,
+            Some(VxlanTable { vni, mac }) => {
+                let vni = source.whole("vni", vni, 0..=0x00ff_ffff)?;
+                let frame = InnerEthernet::ipv4([0xff; 6], self.mac("mac", mac)?);
+                Encapsulation::Vxlan { vni, frame: Some(frame) }
+            }
+        };
         Ok(LinkRequest {
+            encapsulation,
             mtu: source.whole_or("mtu", table.mtu.as_ref(), 1..=most, default.mtu)?,
             dscp: source.whole_or("dscp", table.dscp.as_ref(), 0..=63, 0)?,
             dscp_model: match table.dscp_model {
@@ -155,6 +176,21 @@ impl Reader<'_> {
             },
             ..default
         })
+    }
+
+    /// What `router` is there.
+    fn access(&self, table: &LinkTable) -> Result<Access, ConfigError> {
+        let address = table.address.as_ref().map(|text| {
+            let parsed = text.get_ref().split_once('/').and_then(|(address, len)| {
+                let len: u8 = len.parse().ok().filter(|len| *len <= 32)?;
+                Some((address.parse().ok()?, len))
+            });
+            let what = What::Form("an address, `/` and the length of its network's prefix");
+            parsed.ok_or_else(|| self.source.value("address", &text.span(), what))
+        });
+        let mac = table.vxlan.as_ref().map(|vxlan| self.mac("mac", &vxlan.mac)).transpose()?;
+        let host = table.host.as_ref().map(|host| host.get_ref().clone());
+        Ok(Access { address: address.transpose()?, host, mac })
     }
 
     fn queue(&self, table: &QueueTable) -> Result<QueueRequest, ConfigError> {

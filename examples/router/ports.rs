@@ -1,0 +1,101 @@
+//! The ports of interfaces, as the configuration names them.
+
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::thread;
+use std::time::Duration;
+
+use fastpath::id::InterfaceId;
+use fastpath::io::Port;
+use fastpath::io::neighbours::{Adjacent, Neighbours};
+use fastpath::io::packet::{PacketConfig, PacketPort};
+use fastpath::io::tun::{TunConfig, TunPort};
+use fastpath::io::udp::{UdpConfig, UdpPort};
+use fastpath::node::LinkRequest;
+use fastpath::runtime::{Clock, Monotonic};
+
+use super::config::{Device, Plan};
+use super::{Buffer, HEADROOM};
+
+/// An open port.
+pub(crate) type Open = Box<dyn Port<Buffer> + Send>;
+
+/// Next hops that an Ethernet port may know at once.
+const NEXT_HOPS: u32 = 1024;
+
+/// The ports of all interfaces, in order, and what has to be kept while they are in use.
+pub(crate) struct Ports {
+    pub(crate) open: Vec<Open>,
+    pub(crate) reserved: Vec<UdpSocket>,
+}
+
+impl Ports {
+    /// Opens what `plan` names.
+    pub(crate) fn open(plan: &Plan, clock: Monotonic) -> Result<Self, Box<dyn Error>> {
+        let (mut open, mut reserved, mut neighbours) = (Vec::new(), Vec::new(), None);
+        for (interface, at) in (0..).map(InterfaceId).zip(&plan.interfaces) {
+            let named = |error: &dyn std::fmt::Display| format!("interface {}: {error}", at.name);
+            let links: Vec<_> = plan.links().filter(|(.., link)| link.interface == interface).collect();
+            let local = |link: &LinkRequest| SocketAddr::new(at.config.address.into(), link.port);
+            let locals = links.iter().map(|(.., link)| local(link));
+            let device =
+                at.device.as_ref().ok_or_else(|| named(&"`device` is missing: a router needs ports"))?;
+            open.push(match device {
+                Device::Udp => {
+                    let config = UdpConfig { interface, headroom: HEADROOM, ..UdpConfig::default() };
+                    let mut port = UdpPort::new(config).map_err(|error| named(&error))?;
+                    for local in locals {
+                        port.open(local).map_err(|error| named(&error))?;
+                    }
+                    Box::new(port) as Open
+                }
+                Device::Tun(name) => {
+                    let config = TunConfig { interface, headroom: HEADROOM, queues: false };
+                    Box::new(TunPort::new(name, config).map_err(|error| named(&error))?)
+                }
+                Device::Packet(name) => {
+                    // The kernel would tell peers that nobody is at the port: somebody is, who
+                    // never listens.
+                    for local in locals {
+                        if !reserved
+                            .iter()
+                            .any(|held: &UdpSocket| held.local_addr().is_ok_and(|at| at == local))
+                        {
+                            let held = UdpSocket::bind(local);
+                            reserved.push(held.map_err(|error| named(&format!("{local}: {error}")))?);
+                        }
+                    }
+                    let config = PacketConfig { interface, headroom: HEADROOM, ..PacketConfig::default() };
+                    let port = PacketPort::new(name, config).map_err(|error| named(&error))?;
+                    let neighbours = match &mut neighbours {
+                        Some(neighbours) => neighbours,
+                        none => none.insert(Neighbours::new().map_err(|error| named(&error))?),
+                    };
+                    let mut hops = neighbours.attach(name, NEXT_HOPS).map_err(|error| named(&error))?;
+                    for (.., link) in &links {
+                        let peer: IpAddr = link.peer.ip();
+                        hops.pin(peer).map_err(|error| named(&error))?;
+                    }
+                    Box::new(Adjacent::new(port.address(), port, hops))
+                }
+            });
+        }
+        if let Some(neighbours) = neighbours {
+            follow(neighbours, clock)?;
+        }
+        Ok(Self { open, reserved })
+    }
+}
+
+/// Keeps next hops fresh in a thread of its own, for as long as the program runs.
+fn follow(mut neighbours: Neighbours, mut clock: Monotonic) -> std::io::Result<()> {
+    let run = move || {
+        while let Ok(changes) = neighbours.poll(clock.now()) {
+            if changes == 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        eprintln!("router: the kernel's neighbours cannot be followed any more");
+    };
+    thread::Builder::new().name("neighbours".into()).spawn(run).map(|_| ())
+}
