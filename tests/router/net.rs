@@ -114,7 +114,8 @@ impl Net {
     /// Starts a program whose input and output are pipes.
     pub(crate) fn spawn(&self, space: &str, program: &str, arguments: &[&str]) -> Result<Child, String> {
         let mut command = self.command(space, program);
-        let piped = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let piped =
+            command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         piped.spawn().map_err(|error| format!("{program}: {error}"))
     }
 }
@@ -126,7 +127,8 @@ impl Drop for Net {
     fn drop(&mut self) {
         for name in &self.spaces {
             let pids = Command::new("ip").args(["netns", "pids", name]).output();
-            let pids = pids.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+            let pids =
+                pids.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
             for pid in pids.split_whitespace() {
                 let _ = Command::new("kill").args(["-9", pid]).output();
             }

@@ -36,8 +36,9 @@ impl Router {
     }
 
     /// The same, by way of the program and arguments `by`.
-    pub(crate) fn start_by(net: &Net, space: &str, by: &[&str], arguments: &[&str])
-        -> Result<Self, (i32, String)> {
+    pub(crate) fn start_by(
+        net: &Net, space: &str, by: &[&str], arguments: &[&str],
+    ) -> Result<Self, (i32, String)> {
         let program = binary().to_str().unwrap();
         let words: Vec<_> = by.iter().chain(&[program]).chain(arguments).copied().collect();
         let mut child = net.spawn(space, words[0], &words[1..]).unwrap();
@@ -68,7 +69,8 @@ impl Router {
 
     /// Gives a command and returns what follows `ok` or, as an error, `error:`.
     pub(crate) fn ask(&mut self, command: &str) -> Result<String, String> {
-        let written = self.input.as_mut().map(|input| writeln!(input, "{command}").and_then(|()| input.flush()));
+        let written =
+            self.input.as_mut().map(|input| writeln!(input, "{command}").and_then(|()| input.flush()));
         assert!(matches!(written, Some(Ok(()))), "`{command}`: the router does not listen: {:?}", self.end());
         loop {
             let Ok(line) = self.lines.recv_timeout(PATIENCE) else {

@@ -87,7 +87,7 @@ impl Seen {
 fn send(to: &str, start: Instant, pace: Pace, stop: &AtomicBool) -> u64 {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     let mut datagram = vec![0; pace.octets.max(HEAD)];
-    let mut sent = 0;
+    let mut sent = 0_u64;
     let mut due = start;
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..pace.at_once {
@@ -116,7 +116,8 @@ fn receive(socket: &UdpSocket, start: Instant, stop: &AtomicBool) -> Vec<(u64, D
         }
         let Ok((octets, _)) = socket.recv_from(&mut datagram) else { continue };
         if octets >= HEAD {
-            let [number, sent] = [0, 8].map(|at| u64::from_be_bytes(datagram[at..at + 8].try_into().unwrap()));
+            let [number, sent] =
+                [0, 8].map(|at| u64::from_be_bytes(datagram[at..at + 8].try_into().unwrap()));
             arrived.push((number, start.elapsed().saturating_sub(Duration::from_nanos(sent))));
             last = Instant::now();
         }

@@ -38,7 +38,6 @@ impl Default for Plan {
 const HOST_MTU: u32 = 1400;
 
 /// The two routers and all around them.
-#[derive(Debug)]
 pub(crate) struct World {
     // Dropped in this order.
     pub(crate) routers: [Router; 2],
@@ -120,7 +119,7 @@ pub(crate) fn machines(name: &str) -> Result<Net, String> {
         let (router, machine) = (format!("10.0.{cable}.1"), format!("10.0.{cable}.2"));
         net.cable(
             End { space: &format!("r{letter}"), device: "hosts", address: &format!("{router}/24") },
-            End { space: &format!("h{letter}"), device: "up", address: &format!("{machine}/24") },
+            End { space: &format!("h{letter}"), device: "router", address: &format!("{machine}/24") },
         )?;
         for Slice { name, vni, .. } in SLICES {
             let (space, device) = (format!("{name}{letter}"), format!("vx{vni}"));
