@@ -24,7 +24,7 @@ pub(crate) struct End<'a> {
 }
 
 /// Programs of Debian packages that tests run in namespaces.
-const PROGRAMS: [&str; 6] = ["ip", "ethtool", "ping", "traceroute", "tracepath", "curl"];
+const PROGRAMS: [&str; 7] = ["ip", "ethtool", "ping", "traceroute", "tracepath", "curl", "setpriv"];
 
 impl Net {
     /// A net without namespaces.

@@ -9,8 +9,6 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::net::{Net, succeed};
 
 /// The longest that an answer, or an end, may take.
@@ -91,19 +89,6 @@ impl Router {
         self.ask(command).unwrap_or_else(|reason| panic!("`{command}`: {reason}"))
     }
 
-    /// The accounts as they are.
-    pub(crate) fn report(&mut self) -> Value {
-        let report = self.tell("report");
-        serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}"))
-    }
-
-    /// Octets of memory that the process holds.
-    pub(crate) fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
-    }
-
     /// Ends it by its own command: every packet must be accounted for.
     pub(crate) fn quit(mut self) {
         self.tell("quit");
@@ -133,6 +118,10 @@ impl Router {
 
 impl Drop for Router {
     fn drop(&mut self) {
+        if thread::panicking() && self.input.as_mut().is_some_and(|input| writeln!(input, "report").is_ok()) {
+            let said = self.lines.recv_timeout(Duration::from_secs(1));
+            eprintln!("the router's accounts: {}", said.unwrap_or_default());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if let (true, Some(errors)) = (thread::panicking(), self.errors.take()) {
