@@ -37,7 +37,10 @@ impl Ports {
             let named = |error: &dyn std::fmt::Display| format!("interface {}: {error}", at.name);
             let links: Vec<_> = plan.links().filter(|(.., link)| link.interface == interface).collect();
             let local = |link: &LinkRequest| SocketAddr::new(at.config.address.into(), link.port);
-            let locals = links.iter().map(|(.., link)| local(link));
+            // Tunnels of several slices share a port.
+            let mut locals: Vec<_> = links.iter().map(|(.., link)| local(link)).collect();
+            locals.sort_unstable();
+            locals.dedup();
             let device =
                 at.device.as_ref().ok_or_else(|| named(&"`device` is missing: a router needs ports"))?;
             open.push(match device {

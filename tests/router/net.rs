@@ -1,7 +1,12 @@
 //! Hosts and routers as network namespaces, joined by veth pairs. They go when the net is
 //! dropped, with whatever runs in them.
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Namespaces of one test, whose names begin with its own.
 #[derive(Debug)]
@@ -19,7 +24,7 @@ pub(crate) struct End<'a> {
 }
 
 /// Programs of Debian packages that tests run in namespaces.
-const PROGRAMS: [&str; 6] = ["ip", "ethtool", "ping", "traceroute", "tracepath", "curl"];
+const PROGRAMS: [&str; 7] = ["ip", "ethtool", "ping", "traceroute", "tracepath", "curl", "setpriv"];
 
 impl Net {
     /// A net without namespaces.
@@ -88,6 +93,18 @@ impl Net {
         command
     }
 
+    /// Runs `body` in a thread of its own in a namespace.
+    pub(crate) fn inside<T: Send + 'static>(
+        &self, space: &str, body: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let path = format!("/var/run/netns/{}", self.name(space));
+        thread::spawn(move || {
+            let namespace = File::open(path).unwrap();
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            body()
+        })
+    }
+
     /// Runs a program to its end, and returns what it printed.
     pub(crate) fn run(&self, space: &str, line: &str) -> Result<String, String> {
         let mut words = line.split_whitespace();
@@ -97,7 +114,8 @@ impl Net {
     /// Starts a program whose input and output are pipes.
     pub(crate) fn spawn(&self, space: &str, program: &str, arguments: &[&str]) -> Result<Child, String> {
         let mut command = self.command(space, program);
-        let piped = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let piped =
+            command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         piped.spawn().map_err(|error| format!("{program}: {error}"))
     }
 }
@@ -109,7 +127,8 @@ impl Drop for Net {
     fn drop(&mut self) {
         for name in &self.spaces {
             let pids = Command::new("ip").args(["netns", "pids", name]).output();
-            let pids = pids.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+            let pids =
+                pids.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
             for pid in pids.split_whitespace() {
                 let _ = Command::new("kill").args(["-9", pid]).output();
             }

@@ -6,7 +6,9 @@
 //! and UDP header that an [`Egress`](crate::egress::Egress) wrote with
 //! [`LinkLayer::Ip`](crate::egress::LinkLayer::Ip): the port takes it off, sends from the
 //! socket of the header's source with its traffic class and hops to live, and the kernel
-//! writes it anew.
+//! writes it anew. A source port that no socket has is a tunnel's flow hash: the socket at the
+//! port that the packet goes to sends it, and with its own port, so that others cannot spread
+//! a tunnel's flows.
 //!
 //! Datagrams of one flow that the kernel joined (GRO) are taken apart again, and packets of a
 //! vector with one source, destination, size and class are given to it as one (GSO), the order

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::AsFd;
 
 use super::group::{Group, Groups};
+use super::outer::Outer;
 use super::{Socket, Sockets, UdpPort, outer};
 use crate::io::sys::messages::{MOST, Message, Outbox};
 use crate::io::{Buffers, Tx};
@@ -52,7 +53,7 @@ impl<'a> Batch<'a> {
             if outer.destination.port() == 0 || outer.destination.address().is_unspecified() {
                 continue;
             }
-            let Some(number) = number(outer.source, sockets, last) else { continue };
+            let Some(number) = number(&outer, sockets, last) else { continue };
             let Some(socket) = sockets.get(number) else { continue };
             let octets = payload.len() as u16;
             *read = groups.add(number, &outer, octets, socket.segment).map(|group| (group, payload));
@@ -72,16 +73,20 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The number of the socket at `source`.
-fn number(source: Endpoint, sockets: &Sockets, last: &mut Option<(Endpoint, usize)>) -> Option<usize> {
-    match *last {
-        Some((known, number)) if known == source => Some(number),
-        _ => {
-            let number = sockets.number(source)?;
-            *last = Some((source, number));
-            Some(number)
-        }
+/// The number of the socket that a packet leaves by: that of its source, or, as tunnels write
+/// the hash of a flow for a port, the tunnel's own.
+fn number(outer: &Outer, sockets: &Sockets, last: &mut Option<(Endpoint, usize)>) -> Option<usize> {
+    let source = outer.source;
+    if let Some((known, number)) = *last
+        && known == source
+    {
+        return Some(number);
     }
+    let Some(number) = sockets.number(source) else {
+        return sockets.number(source.with_port(outer.destination.port()));
+    };
+    *last = Some((source, number));
+    Some(number)
 }
 
 impl Sender {

@@ -1,0 +1,90 @@
+//! Routes and cables that change while packets flow.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::traffic::{Pace, Stream};
+use crate::world::{Plan, World, with_world};
+
+const STEADY: Pace = Pace { octets: 64, at_once: 2, every: Duration::from_millis(2) };
+
+fn stream(world: &World, slice: &str) -> Stream {
+    let [from, at] = ["a", "b"].map(|side| format!("{slice}{side}"));
+    Stream::start(&world.net, &from, (&at, "192.168.2.2"), 5000, STEADY)
+}
+
+/// Lets the hosts be found.
+fn warm(world: &World, slice: &str) {
+    world.net.run(&format!("{slice}a"), "ping -n -c 3 -i 0.2 -W 3 192.168.2.2").unwrap();
+}
+
+#[test]
+fn a_route_that_is_replaced_under_load_loses_no_packet() {
+    with_world("replace", Plan::default(), |world| {
+        for slice in ["red", "blue"] {
+            warm(world, slice);
+        }
+        let streams = ["red", "blue"].map(|slice| stream(world, slice));
+        let until = Instant::now() + Duration::from_secs(3);
+        let mut changes = 0;
+        while Instant::now() < until {
+            for way in ["spare", "middle"] {
+                for slice in ["red", "blue"] {
+                    let command = format!("route add {slice} 192.168.2.0/24 {slice}-{way} {slice}-out");
+                    world.routers[0].tell(&command);
+                    changes += 1;
+                }
+            }
+        }
+        for stream in streams {
+            let seen = stream.stop();
+            println!("{} datagrams, {changes} changes, latency {:?}", seen.sent, seen.latency());
+            assert_eq!(seen.missing(), [0; 0]);
+        }
+        assert!(changes > 100, "{changes} changes are no load");
+    });
+}
+
+#[test]
+fn a_route_that_is_rejected_and_deleted_ends_and_begins_again() {
+    with_world("reject", Plan::default(), |world| {
+        warm(world, "red");
+        let ping = |world: &World| world.net.run("reda", "ping -n -c 1 -W 2 192.168.2.2");
+        for command in ["route reject red 192.168.2.0/24", "route del red 192.168.2.0/24"] {
+            world.routers[0].tell(command);
+            let said = ping(world).expect_err(command);
+            assert!(said.contains("Net Unreachable"), "{command}: {said}");
+            // The other slice has a route of the same name.
+            world.net.run("bluea", "ping -n -c 2 -i 0.2 -W 3 192.168.2.2").unwrap();
+            world.routers[0].tell("route add red 192.168.2.0/24 red-middle red-out");
+            ping(world).unwrap();
+        }
+        world.routers[0].tell("slice withdraw red");
+        ping(world).expect_err("the slice is gone");
+        world.routers[0].tell("slice admit red");
+        warm(world, "red");
+    });
+}
+
+#[test]
+fn traffic_comes_back_when_a_cable_does() {
+    with_world("cable", Plan::default(), |world| {
+        warm(world, "red");
+        for end in ["ra", "rb"] {
+            let stream = stream(world, "red");
+            thread::sleep(Duration::from_millis(300));
+            world.net.ip(end, "link set middle down").unwrap();
+            thread::sleep(Duration::from_millis(500));
+            world.net.ip(end, "link set middle up").unwrap();
+            let up = Instant::now();
+            while world.net.run("reda", "ping -n -c 1 -W 1 192.168.2.2").is_err() {
+                assert!(up.elapsed() < Duration::from_secs(15), "{end}: the cable is back, traffic is not");
+            }
+            println!("{end}: back after {:?}", up.elapsed());
+            let seen = stream.stop();
+            let (missing, last) = (seen.missing(), seen.sent - 1);
+            assert!(!missing.is_empty(), "{end}: nothing was lost: the cable was not down");
+            assert!(!missing.contains(&last), "{end}: the last datagram is lost");
+        }
+    });
+}

@@ -1,0 +1,222 @@
+//! Four machines in a row, `ha - ra - rb - hb`, of which the inner ones run the router, and
+//! in each outer one a host of each slice, behind the kernel's VXLAN device.
+
+use std::fmt::Write;
+
+use crate::net::{End, Net};
+use crate::oracle;
+use crate::program::Router;
+use crate::scratch::Scratch;
+
+/// The slices. Their hosts have the same addresses.
+pub(crate) const SLICES: [Slice; 2] =
+    [Slice { name: "red", vni: 100, port: 20_001 }, Slice { name: "blue", vni: 200, port: 20_002 }];
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slice {
+    pub(crate) name: &'static str,
+    vni: u32,
+    /// Of the way between the routers; the spare way's is 10 more.
+    port: u16,
+}
+
+/// What tests want to differ.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// Octets of the longest packet of a slice between the routers.
+    pub(crate) mtu: u32,
+    /// Bits a second between the routers, each way.
+    pub(crate) rate: u64,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { mtu: HOST_MTU, rate: 1_000_000_000 }
+    }
+}
+
+const HOST_MTU: u32 = 1400;
+
+/// The two routers and all around them.
+pub(crate) struct World {
+    // Dropped in this order.
+    pub(crate) routers: [Router; 2],
+    pub(crate) net: Net,
+    _scratch: Scratch,
+}
+
+/// One of the two sides: everything differs by a digit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Side {
+    A,
+    B,
+}
+
+impl Side {
+    const BOTH: [Self; 2] = [Self::A, Self::B];
+
+    fn letter(self) -> char {
+        ["a", "b"][self as usize].parse().unwrap()
+    }
+
+    /// The third octet of what is the hosts'.
+    fn net(self) -> u8 {
+        [1, 2][self as usize]
+    }
+
+    /// The third octet of the cable to the hosts' machine.
+    fn cable(self) -> u8 {
+        [1, 3][self as usize]
+    }
+
+    fn other(self) -> Self {
+        [Self::B, Self::A][self as usize]
+    }
+
+    /// Devices of the router: towards the hosts, and between the routers. Both kinds meet
+    /// hosts as well as a router.
+    fn kinds(self) -> [&'static str; 2] {
+        [["packet:hosts", "udp"], ["udp", "packet:middle"]][self as usize]
+    }
+}
+
+/// Runs `test` in a world of its own, and ends both routers with exact accounts.
+pub(crate) fn with_world(name: &str, plan: Plan, test: impl FnOnce(&mut World)) {
+    let net = match machines(name) {
+        Ok(net) => net,
+        Err(reason) => return oracle::skip(&format!("{name}: {reason}")),
+    };
+    let scratch = Scratch::new("router", name);
+    let routers = Side::BOTH.map(|side| {
+        let config = scratch.write(&format!("{}.toml", side.letter()), config(side, plan));
+        let started = Router::start(&net, &format!("r{}", side.letter()), &["--config", &config]);
+        started.unwrap_or_else(|(status, said)| panic!("the router ends with {status}: {said}"))
+    });
+    let mut world = World { routers, net, _scratch: scratch };
+    test(&mut world);
+    for router in world.routers {
+        router.quit();
+    }
+}
+
+/// The machines, cables and hosts, without routers.
+///
+/// # Errors
+///
+/// Why there can be none here.
+pub(crate) fn machines(name: &str) -> Result<Net, String> {
+    let mut net = Net::new(name)?;
+    for space in ["ha", "ra", "rb", "hb"] {
+        net.space(space)?;
+        net.set(space, "ipv4/ip_forward", "0")?;
+    }
+    net.cable(
+        End { space: "ra", device: "middle", address: "10.0.2.1/24" },
+        End { space: "rb", device: "middle", address: "10.0.2.2/24" },
+    )?;
+    for side in Side::BOTH {
+        let (letter, cable, number) = (side.letter(), side.cable(), side.net());
+        let (router, machine) = (format!("10.0.{cable}.1"), format!("10.0.{cable}.2"));
+        net.cable(
+            End { space: &format!("r{letter}"), device: "hosts", address: &format!("{router}/24") },
+            End { space: &format!("h{letter}"), device: "router", address: &format!("{machine}/24") },
+        )?;
+        for Slice { name, vni, .. } in SLICES {
+            let (space, device) = (format!("{name}{letter}"), format!("vx{vni}"));
+            net.space(&space)?;
+            let outer = format!("id {vni} local {machine} remote {router} dstport 4789");
+            net.ip(&format!("h{letter}"), &format!("link add {device} type vxlan {outer}"))?;
+            let moved = format!("link set {device} netns {}", net.name(&space));
+            net.ip(&format!("h{letter}"), &moved)?;
+            net.ip(&space, &format!("address add 192.168.{number}.2/24 dev {device}"))?;
+            net.ip(&space, &format!("link set {device} mtu {HOST_MTU} up"))?;
+            net.ip(&space, &format!("route add default via 192.168.{number}.1"))?;
+        }
+    }
+    Ok(net)
+}
+
+/// The configuration of a side's router.
+pub(crate) fn config(side: Side, Plan { mtu, rate }: Plan) -> String {
+    let (cable, here, there) = (side.cable(), side.net(), side.other().net());
+    let [hosts, middle] = side.kinds();
+    let mut text = format!(
+        r#"
+[[interface]]
+name = "hosts"
+device = "{hosts}"
+address = "10.0.{cable}.1"
+rate = 1_000_000_000
+
+[[interface]]
+name = "middle"
+device = "{middle}"
+address = "10.0.2.{here}"
+rate = {rate}
+"#
+    );
+    for Slice { name, vni, port } in SLICES {
+        let spare = port + 10;
+        write!(
+            text,
+            r#"
+[[slice]]
+name = "{name}"
+option = "ipv4"
+address = "192.168.{here}.1"
+
+[[slice.link]]
+name = "{name}-hosts"
+interface = "hosts"
+port = 4789
+peer = "10.0.{cable}.2:4789"
+mtu = {HOST_MTU}
+address = "192.168.{here}.1/24"
+vxlan = {{ vni = {vni}, mac = "02:00:00:00:0{here}:01" }}
+
+[[slice.link]]
+name = "{name}-middle"
+interface = "middle"
+port = {port}
+peer = "10.0.2.{there}:{port}"
+mtu = {mtu}
+address = "192.168.12.{here}/24"
+
+[[slice.link]]
+name = "{name}-spare"
+interface = "middle"
+port = {spare}
+peer = "10.0.2.{there}:{spare}"
+mtu = {mtu}
+address = "192.168.13.{here}/24"
+
+[[slice.queue]]
+name = "{name}-in"
+interface = "hosts"
+weight = 1
+
+[[slice.queue]]
+name = "{name}-out"
+interface = "middle"
+weight = 1
+
+[[slice.route]]
+prefix = "192.168.{here}.0/24"
+link = "{name}-hosts"
+queue = "{name}-in"
+
+[[slice.route]]
+prefix = "192.168.{there}.0/24"
+link = "{name}-middle"
+queue = "{name}-out"
+
+[[slice.route]]
+prefix = "192.168.12.0/24"
+link = "{name}-middle"
+queue = "{name}-out"
+"#
+        )
+        .unwrap();
+    }
+    text
+}
