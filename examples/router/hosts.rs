@@ -45,6 +45,11 @@ impl Hosts {
         Self { arp, frames, queue, ways: BTreeMap::new(), asked: BTreeMap::new(), waiting: Vec::new() }
     }
 
+    /// Whether a host has a way of its own.
+    pub(crate) fn knows(&self, address: u32) -> bool {
+        self.ways.contains_key(&address)
+    }
+
     /// What hosts say that is not known yet.
     pub(crate) fn news(&self) -> Vec<NewWay> {
         let known = self.arp.neighbours().iter();

@@ -271,18 +271,18 @@ impl Manager {
                 self.pool.give(exception.packet.into_buf());
             }
             TO_NEIGHBOUR => self.ask_for_host(now, exception),
+            // It goes on, but its way begins with a question.
+            Exception::Options | Exception::TooBig if self.is_unmet(&exception) => {
+                self.ask_for_host(now, exception);
+            }
             _ => self.serve(now, exception),
         }
     }
 
     /// Asks for a packet's host and lets it wait.
     fn ask_for_host(&mut self, now: Nanos, exception: ExceptionPacket<Buffer>) {
-        let octets = exception.packet.part(exception.what.inner);
-        let to = octets.get(16..20).and_then(|to| to.first_chunk()).map_or(0, |to| u32::from_be_bytes(*to));
-        let on = |network: &Option<(u32, u8)>| {
-            network.is_some_and(|(own, len)| (own ^ to).checked_shr(32 - u32::from(len)).unwrap_or(0) == 0)
-        };
-        let link = self.networks.iter().position(on);
+        let to = destination(&exception);
+        let link = self.link_of(to);
         let hosts = link.and_then(|link| Some((link, self.hosts.get_mut(link)?.as_mut()?)));
         let Some((link, hosts)) = hosts else {
             // On no link: nobody could be asked.
@@ -297,6 +297,23 @@ impl Manager {
         if let Some(back) = back {
             self.pool.give(back.packet.into_buf());
         }
+    }
+
+    /// The link in whose network an address is.
+    fn link_of(&self, address: u32) -> Option<usize> {
+        let on = |network: &Option<(u32, u8)>| {
+            network
+                .is_some_and(|(own, len)| (own ^ address).checked_shr(32 - u32::from(len)).unwrap_or(0) == 0)
+        };
+        self.networks.iter().position(on)
+    }
+
+    /// Whether a packet is for a host on a link of frames that is not known yet.
+    fn is_unmet(&self, exception: &ExceptionPacket<Buffer>) -> bool {
+        let to = destination(exception);
+        let own = self.networks.iter().flatten().any(|(own, _)| *own == to);
+        let hosts = self.link_of(to).and_then(|link| self.hosts.get(link)?.as_ref());
+        !own && hosts.is_some_and(|hosts| !hosts.knows(to))
     }
 
     /// Gives an exception to the slow path.
@@ -454,6 +471,12 @@ impl Manager {
 const LOCAL: Rank = Rank(0);
 /// A host on a link, before whatever prefix it is in.
 const HOST: Rank = Rank::longest_prefix(32, 32);
+
+/// Where an IPv4 packet is sent.
+fn destination(exception: &ExceptionPacket<Buffer>) -> u32 {
+    let octets = exception.packet.part(exception.what.inner);
+    octets.get(16..20).and_then(|to| to.first_chunk()).map_or(0, |to| u32::from_be_bytes(*to))
+}
 
 /// Gives a packet to the host by its link's device, or by the slice's first if the link has none.
 fn to_host(tuns: &mut [Option<TunPort>], link: u16, packet: Packet<Buffer>) -> Result<(), Packet<Buffer>> {
