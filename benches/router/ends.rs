@@ -1,5 +1,6 @@
 //! Who sends and who receives.
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -116,23 +117,27 @@ impl Round {
 impl End {
     /// Sends until told to end.
     pub(crate) fn send(&mut self, source: &mut Source<'_>, round: &Round) {
-        let (mut vector, mut due) = ([const { Slot::EMPTY }; VECTOR], round.now());
-        let at_once = if round.gap.is_some() { 1 } else { VECTOR };
+        let (mut vector, mut left) = ([const { Slot::EMPTY }; VECTOR], usize::MAX);
+        let (begun, mut paced) = (round.now(), 0);
         while !round.end_sending.load(Relaxed) {
             if let Some(gap) = round.gap {
-                if round.now() < due {
-                    thread::yield_now();
+                // It sleeps, as the cores are few, and then sends what is due. Who was very late
+                // does not catch up.
+                let due = (round.now() - begun) / gap;
+                paced = paced.max(due.saturating_sub(2 * VECTOR as u64));
+                if due <= paced {
+                    thread::sleep(Duration::from_micros(20));
                     continue;
                 }
-                // Who was late does not catch up: that would be another rate.
-                due = round.now().max(due + gap);
+                left = usize::try_from(due - paced).unwrap_or(VECTOR);
             }
             if vector.iter().all(|slot| slot.packet.is_none()) {
-                self.store.fill(&mut vector[..at_once]);
+                self.store.fill(&mut vector[..left.min(VECTOR)]);
                 let now = round.now();
                 for slot in &mut vector {
                     let Some(packet) = slot.packet.take() else { break };
                     *slot = Slot::new(source.write(packet.into_buf(), now), RxMeta::IP);
+                    paced += 1;
                 }
             }
             match self.port.send(&mut vector, &mut self.store) {
@@ -178,20 +183,34 @@ pub(crate) struct Seen {
     pub(crate) received: u64,
     pub(crate) seconds: f64,
     pub(crate) times: Vec<u64>,
+    /// Nanoseconds of processor time that the thread asked for had in the window.
+    pub(crate) spent: Option<u64>,
 }
 
-/// Lets one end send and the other receive for a quarter of `window`, then for `window`.
+/// Nanoseconds of processor time that this process's thread `name` has had.
+fn spent(name: &str) -> Option<u64> {
+    for task in fs::read_dir("/proc/self/task").ok()?.flatten() {
+        let read = |file: &str| fs::read_to_string(task.path().join(file)).ok();
+        if read("comm")?.trim_end() == name {
+            return read("schedstat")?.split(' ').next()?.parse().ok();
+        }
+    }
+    None
+}
+
+/// Lets one end send and the other receive for a quarter of `window`, then for `window`, and looks
+/// at the thread `worker`.
 pub(crate) fn round(
-    near: &mut End, far: &mut End, source: &mut Source<'_>, window: Duration, round: &Round,
+    near: &mut End, far: &mut End, source: &mut Source<'_>, window: Duration, worker: &str, round: &Round,
 ) -> Seen {
     thread::scope(|scope| {
         let receiver = scope.spawn(|| far.receive(round, round.gap.is_some()));
         let sender = scope.spawn(|| near.send(source, round));
         let counts = || [round.sent.load(Relaxed), round.received.load(Relaxed)];
         thread::sleep(window / 4);
-        let (before, start) = (counts(), Instant::now());
+        let (before, had, start) = (counts(), spent(worker), Instant::now());
         thread::sleep(window);
-        let (after, seconds) = (counts(), start.elapsed().as_secs_f64());
+        let (after, has, seconds) = (counts(), spent(worker), start.elapsed().as_secs_f64());
         round.end_sending.store(true, Relaxed);
         sender.join().expect("the sender");
         // What is on its way arrives, or never will.
@@ -199,6 +218,7 @@ pub(crate) fn round(
         round.end_receiving.store(true, Relaxed);
         let times = receiver.join().expect("the receiver");
         let [sent, received] = [0, 1].map(|at| after[at] - before[at]);
-        Seen { sent, received, seconds, times }
+        let spent = has.zip(had).map(|(has, had)| has - had);
+        Seen { sent, received, seconds, times, spent }
     })
 }

@@ -103,6 +103,11 @@ impl Ports {
     }
 }
 
+/// The name of a router's thread.
+pub(crate) fn thread_name(way: u8) -> String {
+    format!("router-{way}")
+}
+
 /// A router that runs.
 pub(crate) struct Router {
     running: Option<Running<Node<(Ipv4,), Buffer>, Pool>>,
@@ -129,7 +134,7 @@ impl Router {
         for (port, at) in ports.open.into_iter().zip(0..) {
             worker.add_port(InterfaceId(at), Layer::Ip, port)?;
         }
-        let running = worker.spawn("router".into(), Monotonic::default())?;
+        let running = worker.spawn(thread_name(way), Monotonic::default())?;
         let queue = QueueRequest { limit_packets: 4096, ..QueueRequest::new(InterfaceId(1), 1) };
         let mut control = running.handle().admit(SliceRequest {
             filters,

@@ -1,6 +1,8 @@
 //! Rounds of all ways in turn.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -9,6 +11,7 @@ use crate::Fault;
 use crate::ends::{Round, Seen, round};
 use crate::figures::{Found, HEAD, HEADINGS};
 use crate::net::Net;
+use crate::ours::{Router, thread_name};
 use crate::traffic::{SIZES, Size, Source, Table};
 use crate::ways::{Kind, Way};
 
@@ -17,8 +20,8 @@ use crate::ways::{Kind, Way};
 #[command(name = "router")]
 pub(crate) struct Arguments {
     /// Said by `cargo bench`.
-    #[arg(long, hide = true)]
-    pub(crate) bench: bool,
+    #[arg(long = "bench", hide = true)]
+    _bench: bool,
 
     /// Rounds of each way, without rest and at a moderate rate.
     #[arg(long, default_value_t = 5)]
@@ -42,6 +45,11 @@ const MODERATE: f64 = 0.2;
 
 /// Measures all cases.
 pub(crate) fn run(arguments: &Arguments, net: &Net) -> Result<(), Fault> {
+    // Namespaces are deleted by who returns.
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, ended.clone())?;
+    }
     let mut csv = HEADINGS.to_owned();
     let mut ways: Vec<Way> = Vec::new();
     for table in [Ok(Table::five()), Table::internet()] {
@@ -55,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments, net: &Net) -> Result<(), Fault> {
         renew(&mut ways, arguments, net, &table)?;
         for size in &SIZES {
             println!("\n{} routes, {} octets\n\n{HEAD}", table.prefixes.len(), size.name);
-            let found = measure(&mut ways, arguments, &table, size);
+            let found = measure(&mut ways, arguments, &table, size, &ended)?;
             let kernel = found.first().map_or(f64::NAN, Found::rate);
             for (way, found) in ways.iter().zip(found) {
                 println!("{}", found.row(way.kind.name(), kernel));
@@ -106,15 +114,21 @@ fn one(way: &mut Way, table: &Table, size: &Size, window: Duration, gap: Option<
     let mark = way.mark();
     let front = way.front;
     let mut source = Source::new(size, table, &|inner| front.frame(inner), mark);
-    round(&mut way.near, &mut way.far, &mut source, window, &Round::new(mark, gap))
+    let worker = thread_name(front.way);
+    round(&mut way.near, &mut way.far, &mut source, window, &worker, &Round::new(mark, gap))
 }
 
 /// What is found of each way: first how much arrives of what is sent without rest, then how
 /// long it takes at the same moderate rate on all.
-fn measure(ways: &mut [Way], arguments: &Arguments, table: &Table, size: &Size) -> Vec<Found> {
+fn measure(
+    ways: &mut [Way], arguments: &Arguments, table: &Table, size: &Size, ended: &AtomicBool,
+) -> Result<Vec<Found>, Fault> {
     let mut found: Vec<Found> = ways.iter().map(|_| Found::default()).collect();
     let window = Duration::from_secs_f64(arguments.seconds);
     for _ in 0..arguments.rounds {
+        if ended.load(Relaxed) {
+            return Err("interrupted".into());
+        }
         for (way, found) in ways.iter_mut().zip(&mut found) {
             found.add(&one(way, table, size, window, None));
         }
@@ -122,17 +136,20 @@ fn measure(ways: &mut [Way], arguments: &Arguments, table: &Table, size: &Size) 
     let least = found.iter().map(Found::rate).fold(f64::INFINITY, f64::min);
     let gap = Some((1e9 / (MODERATE * least.max(1.0))) as u64);
     for _ in 0..arguments.rounds {
+        if ended.load(Relaxed) {
+            return Err("interrupted".into());
+        }
         for (way, found) in ways.iter_mut().zip(&mut found) {
             found.add_times(one(way, table, size, window / 2, gap));
         }
     }
-    found
+    Ok(found)
 }
 
 /// Ends a way.
 fn end(way: Way) {
     let name = way.kind.name();
-    match way.router.map(crate::ours::Router::stop) {
+    match way.router.map(Router::stop) {
         Some(Some((true, ports))) => println!("\n{name}: every packet is accounted for; ports: {ports}"),
         Some(Some((false, ports))) => println!("\n{name}: PACKETS ARE NOT ACCOUNTED FOR; ports: {ports}"),
         Some(None) => println!("\n{name}: the router does not end"),

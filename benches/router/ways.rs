@@ -50,7 +50,7 @@ pub(crate) struct Front {
     ethernet: Option<u8>,
     /// The router's address.
     tunnel: Option<Ipv4Addr>,
-    way: u8,
+    pub(crate) way: u8,
 }
 
 impl Front {
@@ -157,9 +157,7 @@ fn host(kind: Kind, way: u8, end: usize) -> Result<End, Fault> {
 
 /// Gives the kernel the same routes.
 fn routes(way: u8, table: &Table) -> Result<(), String> {
-    let mut commands = String::new();
-    for prefix in &table.prefixes {
-        commands += &format!("route replace {prefix} via 10.{way}.2.2 dev rb{way}\n");
-    }
-    ip(&commands)
+    let command = |prefix| format!("route replace {prefix} via 10.{way}.2.2 dev rb{way}\n");
+    // ip(8) keeps some kilobytes of each command until it ends.
+    table.prefixes.chunks(20_000).try_for_each(|some| ip(&some.iter().map(command).collect::<String>()))
 }
