@@ -45,6 +45,7 @@ impl Net {
     ///
     /// Why there can be none here.
     pub(crate) fn new() -> Result<Self, String> {
+        run("ethtool", &["--version"])?;
         let net = Self(());
         for space in Space::ALL {
             run("ip", &["netns", "add", &space.name()])?;

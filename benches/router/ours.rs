@@ -120,7 +120,6 @@ impl Router {
     /// A router between the hosts of `way`, with a table.
     pub(crate) fn start(way: u8, ports: Ports, table: &Table) -> Result<Self, Fault> {
         let filters = u32::try_from(table.prefixes.len())?;
-        // The longest way through memory holds fewer packets than the queue.
         let limits = Limits { filters: Limits::default().filters.max(5 * filters), ..Limits::default() };
         let mut node: Node<_, Buffer> = Node::new((Ipv4::default(),), limits);
         let mut links = Vec::new();
@@ -135,6 +134,7 @@ impl Router {
             worker.add_port(InterfaceId(at), Layer::Ip, port)?;
         }
         let running = worker.spawn(thread_name(way), Monotonic::default())?;
+        // Memory holds fewer packets than that: none is lost there.
         let queue = QueueRequest { limit_packets: 4096, ..QueueRequest::new(InterfaceId(1), 1) };
         let mut control = running.handle().admit(SliceRequest {
             filters,
