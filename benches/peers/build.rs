@@ -1,11 +1,14 @@
 //! Compiles the C sides for the processor that `.cargo/config.toml` names for Rust: the
-//! fused loop, and the calls of DPDK's tables and scheduler where `pkg-config` finds libdpdk.
+//! fused loop, bare deficit round robin, and the calls of DPDK's tables and scheduler where `pkg-config` finds libdpdk.
 
 use std::process::Command;
 
 fn main() {
-    println!("cargo:rerun-if-changed=fused.c");
-    compiler().file("fused.c").compile("fused");
+    for side in ["fused", "drr"] {
+        let file = format!("{side}.c");
+        println!("cargo:rerun-if-changed={file}");
+        compiler().file(file).compile(side);
+    }
 
     let shims = ["eal.c", "dpdk.c", "sched.c"];
     shims.iter().for_each(|file| println!("cargo:rerun-if-changed={file}"));

@@ -6,6 +6,7 @@ use core::num::NonZeroU32;
 use crate::arch::prefetch;
 use crate::exit::DropReason;
 use crate::id::{QueueId, SliceId};
+use crate::queue::outlet::Outlet;
 use crate::queue::policy::{Depth, DropPolicy};
 use crate::queue::turns::Share;
 use crate::queue::{Arrival, ConfigError, Departure, QueueConfig, QueueStats, Rejected, Verdict};
@@ -299,19 +300,21 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
         Ok(false)
     }
 
-    /// Takes up to `most` packets of a queue from the first on, within the queue's deficit and a
-    /// budget in octets, and gives each to `each`.
+    /// Takes packets of a queue from the first on, within the queue's deficit and a budget in
+    /// octets, until `outlet`, which has room, has none.
     #[inline(always)]
     pub(super) fn serve(
-        &mut self, now: Nanos, id: u32, budget: &mut u32, most: usize, each: &mut impl FnMut(Departure<H>),
+        &mut self, now: Nanos, id: u32, budget: &mut u32, outlet: &mut impl Outlet<H>,
     ) -> Option<Served<'_>> {
         let queue = self.queues.get_mut(id as usize).filter(|queue| queue.packets > 0)?;
         let (mut head, mut first, before, deficit) =
             (queue.head, queue.first, queue.depth(), queue.share.deficit);
         let (owner, credit) = (queue.owner, deficit.min(*budget));
         let (mut packets, mut left, mut dropped) = (before.packets, credit, Depth::default());
-        let rest = packets.saturating_sub(u32::try_from(most).unwrap_or(u32::MAX));
         while let Some(after) = left.checked_sub(first.octets()) {
+            if outlet.is_full() {
+                break;
+            }
             let Some(descriptor) = self.descriptors.get_mut(head as usize) else { break };
             let Some(Held { handle, since }) = descriptor.held.take() else { break };
             let (packet, octets) = (first, first.octets());
@@ -330,8 +333,8 @@ impl<H, P: DropPolicy> Fifos<'_, H, P> {
             } else {
                 left = after;
             }
-            each(Departure { handle, octets, queue: QueueId(id), owner, verdict });
-            if packets == rest {
+            outlet.give(Departure { handle, octets, queue: QueueId(id), owner, verdict });
+            if packets == 0 {
                 break;
             }
         }

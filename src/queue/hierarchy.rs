@@ -32,6 +32,7 @@
 use crate::arch::prefetch;
 use crate::id::{QueueId, SliceId};
 use crate::queue::fifos::{Descriptor, Fifos, NONE, Pool, Queue, Reserve};
+use crate::queue::outlet::{Outlet, UpTo};
 use crate::queue::policy::{DropPolicy, TailDrop};
 use crate::queue::rounds::{Line, Lines, Ring, block_lines, ring_lines};
 use crate::queue::turns::{Share, Turns};
@@ -254,11 +255,11 @@ where
         }
         let mut state = self.state;
         let mut view = view(&mut self.memory, self.classes.items_mut(), &mut self.policy, &mut state);
-        let (most, mut places) = (places.len(), places.iter_mut());
-        let each = |departure| places.next().map_or((), |place| *place = Some(departure));
-        let (count, turns) = view.serve(now, most, each);
+        let mut outlet = places.iter_mut();
+        let turns = view.serve(now, &mut outlet);
+        let left = outlet.len();
         (self.state, self.turns) = (state, turns);
-        count
+        places.len() - left
     }
 
     /// Whether there are so many queues that their lines are fetched ahead.
@@ -322,43 +323,39 @@ struct View<'a, H, P> {
 }
 
 impl<H, P: DropPolicy> View<'_, H, P> {
-    /// Gives up to `most` packets that leave next to `each`; how many, and from how many slices.
+    /// Gives packets that leave next to `outlet`, until it is full; from how many slices.
     #[inline(always)]
-    fn serve(&mut self, now: Nanos, most: usize, mut each: impl FnMut(Departure<H>)) -> (usize, usize) {
-        let (mut count, mut turns) = (0, 0);
-        while count < most
-            && let Some(at) = self.turns.turn(&mut self.lines)
-        {
+    fn serve(&mut self, now: Nanos, outlet: &mut impl Outlet<H>) -> usize {
+        let mut turns = 0;
+        while !outlet.is_full() && self.turn(now, outlet).is_some() {
             turns += 1;
-            loop {
-                let Some((taken, goes_on)) = self.serve_class(now, at, most - count, &mut each) else {
-                    return (count, turns);
-                };
-                count += taken as usize;
-                if !goes_on || taken == 0 || count >= most {
-                    break;
-                }
-            }
         }
-        (count, turns)
+        turns
     }
 
-    /// Takes up to `most` packets of the slice whose turn it is, of one queue; how many, and whether
-    /// it goes on.
+    /// Gives packets of the slice whose turn it is to `outlet`, which has room.
     #[inline(always)]
-    fn serve_class(
-        &mut self, now: Nanos, at: u32, most: usize, each: &mut impl FnMut(Departure<H>),
-    ) -> Option<(u32, bool)> {
+    fn turn(&mut self, now: Nanos, outlet: &mut impl Outlet<H>) -> Option<()> {
+        let at = self.turns.turn(&mut self.lines)?;
+        while self.serve_class(now, at, outlet)? && !outlet.is_full() {}
+        Some(())
+    }
+
+    /// Gives packets of the slice whose turn it is, of one queue, to `outlet`, which has room;
+    /// whether it goes on.
+    #[inline(always)]
+    fn serve_class(&mut self, now: Nanos, at: u32, outlet: &mut impl Outlet<H>) -> Option<bool> {
         let class = self.classes.get_mut(at as usize)?;
         let id = class.turns.turn(&mut self.lines)?;
-        let served = self.fifos.serve(now, id, &mut class.share.deficit, most, each)?;
+        let served = self.fifos.serve(now, id, &mut class.share.deficit, outlet)?;
         let (taken, first) = (served.taken, served.first);
         class.packets -= taken;
         let first = match class.turns.go_on(&mut self.lines, id, served.share, first) {
             true => first,
             false => first_of(class, &mut self.lines, &mut self.fifos),
         };
-        Some((taken, self.turns.go_on(&mut self.lines, at, &mut class.share, first)))
+        let goes_on = self.turns.go_on(&mut self.lines, at, &mut class.share, first);
+        (taken > 0).then_some(goes_on)
     }
 
     /// The next packet that leaves.
@@ -366,7 +363,7 @@ impl<H, P: DropPolicy> View<'_, H, P> {
     fn next(&mut self, now: Nanos) -> Option<Departure<H>> {
         let mut departure = None;
         let at = self.turns.turn(&mut self.lines)?;
-        self.serve_class(now, at, 1, &mut |next| departure = Some(next))?;
+        self.serve_class(now, at, &mut UpTo { left: 1, each: |next| departure = Some(next) })?;
         departure
     }
 
@@ -512,9 +509,9 @@ where
         if self.is_far() {
             self.fetch();
         }
-        let (count, turns) = self.view().serve(now, most, each);
-        self.turns = turns;
-        count
+        let mut outlet = UpTo { left: most, each };
+        self.turns = self.view().serve(now, &mut outlet);
+        most - outlet.left
     }
 
     fn backlog(&self, id: QueueId) -> u32 {

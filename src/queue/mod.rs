@@ -32,6 +32,7 @@ mod fifos;
 mod hierarchy;
 mod manager;
 pub mod meter;
+mod outlet;
 mod paced;
 pub mod policy;
 mod priority;

@@ -260,6 +260,18 @@ impl Ring {
     /// Takes the first of this round or, when that is over, of the next that has members.
     #[inline(always)]
     pub(super) fn pop(&mut self, lines: &mut Lines<'_>) -> Option<u32> {
+        let first = self.serving.list.first;
+        if first < self.serving.stop {
+            self.serving.list.first = first + 1;
+            return word(lines.lines, first);
+        }
+        self.pop_last(lines)
+    }
+
+    /// [`pop`](Self::pop) where the first of this round is the last of its block, or where there
+    /// is none.
+    #[inline(always)]
+    fn pop_last(&mut self, lines: &mut Lines<'_>) -> Option<u32> {
         if self.serving.list.first == NONE {
             self.advance(lines)?;
         }

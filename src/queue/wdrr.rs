@@ -7,6 +7,7 @@
 use crate::arch::prefetch;
 use crate::id::{QueueId, SliceId};
 use crate::queue::fifos::{Descriptor, Fifos, MOST_OCTETS, NONE, Pool, Queue, Reserve};
+use crate::queue::outlet::{Outlet, UpTo};
 use crate::queue::policy::{DropPolicy, TailDrop};
 use crate::queue::rounds::{Line, Lines, Ring, block_lines, ring_lines, rounds};
 use crate::queue::turns::Turns;
@@ -270,11 +271,11 @@ where
             self.fetch(places.len());
         }
         let mut state = self.state;
-        let (most, mut places) = (places.len(), places.iter_mut());
-        let each = |departure| places.next().map_or((), |place| *place = Some(departure));
-        let (served, turns) = view(&mut self.memory, &mut self.policy, &mut state).serve(now, most, each);
+        let mut outlet = places.iter_mut();
+        let turns = view(&mut self.memory, &mut self.policy, &mut state).serve(now, &mut outlet);
+        let left = outlet.len();
         (self.state, self.turns) = (state, turns);
-        served
+        places.len() - left
     }
 
     /// Starts fetching what the next departures touch.
@@ -309,30 +310,30 @@ where
 }
 
 impl<H, P: DropPolicy> View<'_, H, P> {
-    /// Gives up to `most` packets that leave next to `each`; how many, and from how many queues.
+    /// Gives packets that leave next to `outlet`, until it is full; from how many queues.
     #[inline(always)]
-    fn serve(&mut self, now: Nanos, most: usize, mut each: impl FnMut(Departure<H>)) -> (usize, usize) {
-        let (mut count, mut turns) = (0, 0);
-        while count < most {
-            let Some(id) = self.turns.turn(&mut self.lines) else { break };
-            let most = most - count;
-            let Some(served) = self.fifos.serve(now, id, &mut { u32::MAX }, most, &mut each) else { break };
-            self.turns.go_on(&mut self.lines, id, served.share, served.first);
-            if served.taken == 0 {
-                break;
-            }
-            (count, turns) = (count + served.taken as usize, turns + 1);
+    fn serve(&mut self, now: Nanos, outlet: &mut impl Outlet<H>) -> usize {
+        let mut turns = 0;
+        while !outlet.is_full() && self.turn(now, outlet).is_some() {
+            turns += 1;
         }
-        (count, turns)
+        turns
+    }
+
+    /// Gives packets of the queue whose turn it is to `outlet`, which has room.
+    #[inline(always)]
+    fn turn(&mut self, now: Nanos, outlet: &mut impl Outlet<H>) -> Option<()> {
+        let id = self.turns.turn(&mut self.lines)?;
+        let served = self.fifos.serve(now, id, &mut { u32::MAX }, outlet)?;
+        self.turns.go_on(&mut self.lines, id, served.share, served.first);
+        (served.taken > 0).then_some(())
     }
 
     /// The next packet that leaves.
     #[inline(always)]
     fn next(&mut self, now: Nanos) -> Option<Departure<H>> {
         let mut departure = None;
-        let id = self.turns.turn(&mut self.lines)?;
-        let served = self.fifos.serve(now, id, &mut { u32::MAX }, 1, &mut |next| departure = Some(next))?;
-        self.turns.go_on(&mut self.lines, id, served.share, served.first);
+        self.turn(now, &mut UpTo { left: 1, each: |next| departure = Some(next) })?;
         departure
     }
 
@@ -476,9 +477,9 @@ where
         if self.queues() > NEAR {
             self.fetch(most);
         }
-        let (served, turns) = self.view().serve(now, most, each);
-        self.turns = turns;
-        served
+        let mut outlet = UpTo { left: most, each };
+        self.turns = self.view().serve(now, &mut outlet);
+        most - outlet.left
     }
 
     fn backlog(&self, id: QueueId) -> u32 {

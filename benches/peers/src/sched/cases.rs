@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::drr::Drr;
 use crate::floors::{Memory, Ring};
 use crate::side::{self, BATCH, Side};
 use crate::times::Times;
@@ -77,6 +78,7 @@ impl Run {
 /// The peer where it can take part, and the floors.
 pub fn others(trace: &Trace) -> Vec<Box<dyn Side>> {
     let mut others: Vec<Box<dyn Side>> = dpdk::sched(trace).into_iter().collect();
+    others.push(Box::new(Drr::new(trace)));
     others.push(Box::new(Memory::new(trace)));
     others.push(Box::new(Ring::new(trace)));
     others

@@ -18,6 +18,7 @@ mod cases;
 mod dpdk;
 #[path = "../draw.rs"]
 mod draw;
+mod drr;
 mod floors;
 mod growth;
 mod ours;
