@@ -153,7 +153,7 @@ impl Manager {
                     Some(Hosts::new(mac, address, frames, queue))
                 }
                 (Some(_), ..) => {
-                    return Err(format!("link {link}: a VXLAN link needs `address` and a route"));
+                    return Err(format!("link {link}: a link of frames needs `address` and a route"));
                 }
                 (None, ..) => None,
             };

@@ -5,6 +5,7 @@ mod check;
 mod error;
 mod file;
 mod filters;
+mod link;
 mod slice;
 mod source;
 
@@ -64,7 +65,7 @@ pub(crate) struct Access {
     pub(crate) address: Option<(Ipv4Addr, u8)>,
     /// The TUN device by which the host gets what is for it.
     pub(crate) host: Option<String>,
-    /// The router's address in the frames of a VXLAN link.
+    /// The router's address in the frames of a link that carries them.
     pub(crate) mac: Option<[u8; 6]>,
 }
 
