@@ -439,6 +439,12 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "UDP over IPv6 only",
     ),
     (
+        "port = 20001\n",
+        "port = 20001\naddress_v6 = \"fd00::1\"\n",
+        "address_v6 = \"fd00::1\"",
+        "which have a `mac`",
+    ),
+    (
         "address = \"10.0.1.1\"",
         "address = \"10.0.1.1\"\naddress_v6 = \"ff02::1\"",
         "address_v6 = \"ff02::1\"",

@@ -1,6 +1,8 @@
 //! Links over IPv6, of every kind that routers can have between them; hosts are behind the
 //! kernel's VXLAN devices.
 
+use serde_json::Value;
+
 use crate::net::{End, Net};
 use crate::oracle;
 use crate::program::Router;
@@ -35,16 +37,39 @@ fn hosts_ping_through_links_of_every_kind_over_ipv6() {
             router.tell(&format!("route add red 192.168.{there}.0/24 {name} middle"));
         }
         // The first packets find the machines and the hosts.
-        let _ = net.run("a1", "ping -n -c 2 -i 0.2 -W 3 192.168.2.2");
+        let _ = net.run("a1", "ping -n -c 2 -i 0.2 -W 5 192.168.2.2");
         for octets in [56, MTU - 28, 4000] {
-            let said = net.run("a1", &format!("ping -n -c 4 -i 0.1 -W 2 -s {octets} 192.168.2.2"));
+            let said = net.run("a1", &format!("ping -n -c 4 -i 0.1 -W 5 -s {octets} 192.168.2.2"));
             let said = said.unwrap_or_else(|said| panic!("{name}, {octets} octets: {said}"));
             assert!(said.contains("4 received") && said.contains("ttl=62"), "{name}: {said}");
         }
     }
+    neighbours(&net, &mut routers[0]);
     for router in routers {
         router.quit();
     }
+}
+
+/// The host's kernel looks for the router over IPv6, and is satisfied; IPv4 goes on.
+fn neighbours(net: &Net, router: &mut Router) {
+    let state = |address: &str| net.ip("a1", &format!("-6 neighbour show {address} dev vx7")).unwrap();
+    for address in ["fd21::1", "fe80::ff:fe00:1"] {
+        // Nobody there forwards IPv6, so there is no reply: but it is known where the router is.
+        let said = net.run("a1", &format!("ping -n -6 -I vx7 -c 1 -W 2 {address}"));
+        let known = state(address);
+        assert!(known.contains("lladdr 02:00:00:00:00:01 router"), "{address}: {known}: {said:?}");
+        assert!(known.contains("REACHABLE") || known.contains("DELAY"), "{address}: {known}");
+    }
+    let _ = net.run("a1", "ping -n -6 -I vx7 -c 1 -W 1 fd21::7");
+    let nobody = state("fd21::7");
+    assert!(
+        nobody.contains("FAILED") || nobody.contains("INCOMPLETE"),
+        "nobody answers for others: {nobody}"
+    );
+    let report: Value = serde_json::from_str(&router.tell("report")).unwrap();
+    assert!(report["managers"]["red"]["hosts_v6"].as_u64() > Some(0), "{report}");
+    let said = net.run("a1", "ping -n -c 3 -i 0.1 -W 2 192.168.2.2").unwrap();
+    assert!(said.contains("3 received"), "{said}");
 }
 
 /// Machines `h1 - r1 - r2 - h2`, with nothing but IPv6 between them, and hosts `a1` and `a2`.
@@ -72,6 +97,7 @@ fn machines() -> Result<Net, String> {
         net.ip(&machine, &format!("link add vx7 type vxlan id 7 {ends} dstport 4789"))?;
         net.ip(&machine, &format!("link set vx7 netns {}", net.name(&host)))?;
         net.ip(&host, &format!("address add 192.168.{side}.2/24 dev vx7"))?;
+        net.ip(&host, &format!("address add fd2{side}::2/64 dev vx7"))?;
         net.ip(&host, &format!("link set vx7 mtu {MTU} up"))?;
         net.ip(&host, &format!("route add default via 192.168.{side}.1"))?;
     }
@@ -117,6 +143,7 @@ interface = "hosts"
 peer = "fd1{side}::2"
 mtu = {MTU}
 address = "192.168.{side}.1/24"
+address_v6 = "fd2{side}::1"
 vxlan = {{ vni = 7, mac = "02:00:00:00:00:0{side}" }}
 
 [[slice.route]]

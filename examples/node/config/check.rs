@@ -200,7 +200,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn unicast_v6(&self, address: &Spanned<Ipv6Addr>) -> Result<Ipv6Addr, ConfigError> {
+    pub(super) fn unicast_v6(&self, address: &Spanned<Ipv6Addr>) -> Result<Ipv6Addr, ConfigError> {
         let of = *address.get_ref();
         if of.is_unspecified() || of.is_multicast() || of.to_ipv4_mapped().is_some() {
             let what = What::Form("a unicast IPv6 address");

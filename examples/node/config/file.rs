@@ -172,6 +172,7 @@ pub(super) struct LinkTable {
     #[serde(default)]
     pub(super) verify_udp_checksum: bool,
     pub(super) address: Option<Name>,
+    pub(super) address_v6: Option<Spanned<Ipv6Addr>>,
     pub(super) host: Option<Name>,
     pub(super) zero_udp_checksum: Option<Spanned<bool>>,
     pub(super) vxlan: Option<Spanned<VxlanTable>>,

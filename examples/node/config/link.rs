@@ -226,7 +226,14 @@ impl Reader<'_> {
             _ => None,
         };
         let mac = mac.map(|mac| self.mac("mac", mac)).transpose()?;
+        let address_v6 = match (&table.address_v6, mac) {
+            (Some(address), None) => {
+                let what = What::Form("the router's address on a link of frames, which have a `mac`");
+                return Err(self.source.value("address_v6", &address.span(), what));
+            }
+            (address, _) => address.as_ref().map(|address| self.unicast_v6(address)).transpose()?,
+        };
         let host = table.host.as_ref().map(|host| host.get_ref().clone());
-        Ok(Access { address: address.transpose()?, host, mac })
+        Ok(Access { address: address.transpose()?, address_v6, host, mac })
     }
 }

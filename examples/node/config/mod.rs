@@ -9,7 +9,7 @@ mod link;
 mod slice;
 mod source;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use fastpath::exit::Exception;
 use fastpath::key::LookupKey;
@@ -63,6 +63,8 @@ pub(crate) enum Device {
 pub(crate) struct Access {
     /// The router's address there, and bits of the network's prefix.
     pub(crate) address: Option<(Ipv4Addr, u8)>,
+    /// The IPv6 address for which it answers hosts on a link of frames.
+    pub(crate) address_v6: Option<Ipv6Addr>,
     /// The TUN device by which the host gets what is for it.
     pub(crate) host: Option<String>,
     /// The router's address in the frames of a link that carries them.
