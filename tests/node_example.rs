@@ -439,6 +439,12 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "UDP over IPv6 only",
     ),
     (
+        "address = \"10.0.1.1\"",
+        "address = \"10.0.1.1\"\nsource_ports = 16",
+        "source_ports = 16",
+        "where `device` is \"udp\"",
+    ),
+    (
         "port = 20001\n",
         "port = 20001\naddress_v6 = \"fd00::1\"\n",
         "address_v6 = \"fd00::1\"",

@@ -56,6 +56,8 @@ impl Ports {
                     let mut port = UdpPort::new(config).map_err(|error| named(&error))?;
                     for local in locals {
                         port.open(local).map_err(|error| named(&error))?;
+                        // For plain UDP, which has no hash, it changes nothing.
+                        port.spread(local, at.source_ports).map_err(|error| named(&error))?;
                     }
                     Box::new(port) as Open
                 }

@@ -106,11 +106,13 @@ fn machines() -> Result<Net, String> {
 
 fn config(side: u8, hosts: &str) -> String {
     let peer = 3 - side;
+    let spread = if hosts == "udp" { "source_ports = 4" } else { "" };
     let mut text = format!(
         r#"
 [[interface]]
 name = "hosts"
 device = "{hosts}"
+{spread}
 address = "10.0.1.{side}"
 address_v6 = "fd1{side}::1"
 rate = 1_000_000_000

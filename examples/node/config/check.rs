@@ -165,7 +165,12 @@ impl<'a> Reader<'a> {
         let address_v6 = table.address_v6.as_ref().map(|address| self.unicast_v6(address)).transpose()?;
         let config = InterfaceConfig { address, address_v6, link_layer, rate, overhead, quantum: 0 };
         let device = table.device.as_ref().map(|device| self.device(device)).transpose()?;
-        Ok(InterfacePlan { name: table.name.get_ref().clone(), config, device })
+        let source_ports = source.whole_or("source_ports", table.source_ports.as_ref(), 0..=64, 0)?;
+        if let (Some(ports), true) = (&table.source_ports, device != Some(Device::Udp)) {
+            let what = What::Form("a number where `device` is \"udp\": others send each flow's hash");
+            return Err(source.value("source_ports", &ports.span(), what));
+        }
+        Ok(InterfacePlan { name: table.name.get_ref().clone(), config, device, source_ports })
     }
 
     /// Refuses an IPv6 address that an interface before has.

@@ -42,6 +42,7 @@ pub(super) struct InterfaceTable {
     pub(super) rate: Whole,
     pub(super) overhead: Option<Whole>,
     pub(super) device: Option<Name>,
+    pub(super) source_ports: Option<Whole>,
     pub(super) ethernet: Option<EthernetTable>,
 }
 

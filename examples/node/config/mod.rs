@@ -46,6 +46,9 @@ pub(crate) struct InterfacePlan {
     /// What `router` opens there.
     #[allow(dead_code, reason = "`node` has no ports")]
     pub(crate) device: Option<Device>,
+    /// Ports by which tunnels leave UDP sockets; 0 for their own.
+    #[allow(dead_code, reason = "`node` has no ports")]
+    pub(crate) source_ports: u16,
 }
 
 /// A port of the operating system's.
