@@ -5,7 +5,7 @@ use crate::wire::{checksum, octets};
 
 /// The next header of ICMPv6.
 pub const ICMP: u8 = 58;
-/// Octets of a message as [`packet`] makes it: IPv6, ICMPv6, one option.
+/// Octets of a message as [`Message::packet`] makes it: IPv6, ICMPv6, one option.
 pub const PACKET: usize = ipv6::HEADER + MESSAGE + OPTION;
 
 /// Octets of a message without options.

@@ -260,7 +260,7 @@ fn a_tunnels_flows_leave_by_its_port_or_by_those_they_are_spread_over() {
     let mut pool = Pool::new(4, 2112);
     let mut send = |tunnels: &mut UdpPort| {
         // Twice of each flow, which has its hash for a port; its number is in the packet.
-        let hash = |flow| SocketAddr::new(here.ip(), 0xc000 | flow * 7);
+        let hash = |flow| SocketAddr::new(here.ip(), 0xc000 + flow * 7);
         let slot = |n: u16| outgoing(hash(n % FLOWS), to, 0, &[(n % FLOWS) as u8, (n / FLOWS) as u8]);
         let mut vector: Vec<_> = (0..2 * FLOWS).map(slot).collect();
         let sent = tunnels.send(&mut vector, &mut pool);
