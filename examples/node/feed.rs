@@ -1,27 +1,34 @@
 //! Where frames come from: what a run asks of a source, and how a slice's packet
 //! becomes a frame that arrives at one of its links.
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 
 use fastpath::code_option::Outgoing;
-use fastpath::egress::{Egress, EgressError, LinkLayer, Tunnel};
+use fastpath::egress::{
+    Egress, EgressError, Egresses, Encapsulation, InnerEthernet, LinkLayer, Payload, Template, Tunnel,
+};
 use fastpath::exit::DropReason;
 use fastpath::id::{InterfaceId, QueueId};
+use fastpath::node::LinkRequest;
 use fastpath::packet::Packet;
 use fastpath::slot::{Layer, RxMeta};
 use fastpath::time::Nanos;
 
-use super::config::Plan;
+use super::config::{InterfacePlan, Plan};
 
 /// A packet's buffer. From a pool: none is allocated while packets flow, once the pool
 /// holds as many as wait at most.
 pub(crate) type Buffer = Box<[u8]>;
 
 /// Octets in front of a frame as it arrives: it may leave with a longer outer header.
-pub(crate) const HEADROOM: u32 = 64;
+pub(crate) const HEADROOM: u32 = 128;
 
 /// Where the slice's packet begins in a frame that this program makes.
 pub(crate) const INNER: usize = 128;
+
+/// Octets of a buffer that captured frames are read into: an odd number of cache lines that
+/// holds the longest IP packet and an outer header.
+pub(crate) const BUFFER: usize = 1031 * 64;
 
 /// A frame that arrives.
 #[derive(Debug)]
@@ -83,6 +90,8 @@ pub(crate) struct FarEnd {
     pub(crate) slice: usize,
     pub(crate) meta: RxMeta,
     egress: Egress,
+    templates: Egresses<[Egress; 0], Vec<Template>>,
+    header: usize,
 }
 
 impl FarEnd {
@@ -100,12 +109,33 @@ impl FarEnd {
             LinkLayer::Ethernet { destination, source, tag } => {
                 LinkLayer::Ethernet { destination: source, source: destination, tag }
             }
-            ip => ip,
+            LinkLayer::DoubleTagged { destination, source, service_tag, tag } => {
+                LinkLayer::DoubleTagged { destination: source, source: destination, service_tag, tag }
+            }
+            LinkLayer::Ip => LinkLayer::Ip,
         };
-        let to = SocketAddrV4::new(interface.config.address, port.unwrap_or(request.port));
-        let tunnel = Tunnel { dscp_model: request.dscp_model, ..Tunnel::new(link_layer, request.peer, to) };
+        let to = SocketAddr::new(own_address(interface, request), port.unwrap_or(request.port));
+        let tunnel = Tunnel {
+            dscp_model: request.dscp_model,
+            zero_checksum: request.zero_checksum,
+            ..Tunnel::new(link_layer, request.peer, to).with(turned(request.encapsulation))
+        };
+        let mut templates = Egresses { records: [], templates: Vec::new() };
+        let egress = if tunnel.needs_template() {
+            let template = Template::new(&tunnel, &[])?;
+            let egress = Egress::by_template(0, &template, QueueId(0), Egress::MAX_MTU)?;
+            templates.templates.push(template);
+            egress
+        } else {
+            Egress::forward(&tunnel, QueueId(0), Egress::MAX_MTU)?
+        };
         let meta = meta(request.interface, link_layer);
-        Ok(Self { slice: slice + 1, meta, egress: Egress::forward(&tunnel, QueueId(0), Egress::MAX_MTU)? })
+        Ok(Self { slice: slice + 1, meta, egress, templates, header: tunnel.octets() })
+    }
+
+    /// Octets of the longest packet that it can send.
+    pub(crate) fn longest(&self) -> usize {
+        (BUFFER - INNER).min(usize::from(u16::MAX) - self.header)
     }
 
     /// Makes the frame that holds the `octets` of the slice's packet that stand in
@@ -116,8 +146,42 @@ impl FarEnd {
         let mut packet = Packet::new(buffer, INNER as u32, (INNER + octets) as u32)?;
         let outgoing = Outgoing { traffic_class, destination: None };
         let whole = packet.whole();
-        packet.edit(whole, |packet| self.egress.encapsulate(packet, &outgoing, &()))?;
+        // The flow's hash: captures do not hold it, and no router here looks at it.
+        packet.edit(whole, |packet| {
+            self.egress.encapsulate_flow(packet, &outgoing, &self.templates, |_| traffic_class.into())
+        })?;
         Ok(packet)
+    }
+}
+
+/// The node's address at a link, of the version that its peer has.
+fn own_address(interface: &InterfacePlan, link: &LinkRequest) -> IpAddr {
+    match (link.peer, interface.config.address_v6) {
+        (SocketAddr::V6(_), Some(address)) => address.into(),
+        _ => interface.config.address.into(),
+    }
+}
+
+/// The next hop's address in frames, where none is configured.
+pub(crate) const SOMEBODY: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
+
+/// The encapsulation as the far end has it: frames are for this node.
+fn turned(encapsulation: Encapsulation) -> Encapsulation {
+    let turn = |frame: InnerEthernet| {
+        let source = if frame.destination == [0xff; 6] { SOMEBODY } else { frame.destination };
+        InnerEthernet { destination: frame.source, source, ..frame }
+    };
+    let payload = |payload| match payload {
+        Payload::Frames(frame) => Payload::Frames(frame.map(turn)),
+        packets => packets,
+    };
+    match encapsulation {
+        Encapsulation::Udp => Encapsulation::Udp,
+        Encapsulation::Vxlan { vni, frame } => Encapsulation::Vxlan { vni, frame: frame.map(turn) },
+        Encapsulation::Geneve { vni, payload: of } => Encapsulation::Geneve { vni, payload: payload(of) },
+        Encapsulation::Gre { key, checksum, payload: of } => {
+            Encapsulation::Gre { key, checksum, payload: payload(of) }
+        }
     }
 }
 

@@ -6,20 +6,20 @@ use std::fs::{self, File};
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
+use fastpath::decap::{Decap, TunnelConfig, TunnelEntry, TunnelError, TunnelKind, Tunnels};
+use fastpath::egress::{Encapsulation, Payload};
+use fastpath::id::{InterfaceId, LinkId, SliceId};
 use fastpath::io::pcap::{Reader, Writer};
+use fastpath::node::LinkRequest;
 use fastpath::packet::Packet;
-use fastpath::slot::{Layer, RxMeta};
+use fastpath::slot::{Admission, Layer, RxMeta};
 use fastpath::time::Nanos;
 use fastpath::wire::ethernet;
 
 use super::config::{EMBEDDED, Kind, Plan};
 use super::demo::Demo;
-use super::feed::{Arrival, Buffer, Counted, FarEnd, HEADROOM, INNER, Source, layer};
+use super::feed::{Arrival, BUFFER, Buffer, Counted, FarEnd, HEADROOM, INNER, SOMEBODY, Source, layer, meta};
 use super::run::Sink;
-
-/// Octets of a buffer: an odd number of cache lines that holds the longest IPv4 packet
-/// and an outer header.
-const BUFFER: usize = 1031 * 64;
 
 /// The frames of several captures in the order of their times.
 pub(crate) struct Replay {
@@ -128,9 +128,13 @@ impl Replay {
                     _ => Some(frame.octets),
                 },
             };
+            let longest = match &input.arrival {
+                Way::Frame(_) => BUFFER - HEADROOM as usize,
+                Way::Inner(end, _) => end.longest(),
+            };
             match octets {
                 None => input.foreign += 1,
-                Some(octets) if octets.len() > BUFFER - INNER - 64 => input.too_long += 1,
+                Some(octets) if octets.len() > longest => input.too_long += 1,
                 Some(octets) => {
                     input.octets.clear();
                     input.octets.extend_from_slice(octets);
@@ -221,8 +225,12 @@ type LinkFile = (String, PathBuf, u64);
 
 /// A capture for each link, of what leaves by it.
 pub(crate) struct Captures {
-    /// By interface and UDP source port, which say the link.
-    links: BTreeMap<(usize, u16), (PathBuf, Output)>,
+    /// By the link's number among all.
+    links: Vec<(PathBuf, Output)>,
+    /// By interface, IP version and UDP source port, which say the link of plain UDP.
+    ports: BTreeMap<(usize, bool, u16), usize>,
+    /// The other ends of all other links, by interface: what they take says the link.
+    tunnels: Vec<(RxMeta, Tunnels<Box<[TunnelEntry]>>)>,
     /// Octets in front of the outer IP header, by interface.
     headers: Vec<usize>,
 }
@@ -232,20 +240,65 @@ impl Captures {
     pub(crate) fn create(plan: &Plan, dir: &Path) -> Result<Self, Box<dyn Error>> {
         fs::create_dir_all(dir).map_err(|error| format!("--out {}: {error}", dir.display()))?;
         let headers = plan.interfaces.iter().map(|it| it.config.link_layer.octets()).collect();
-        let mut links = BTreeMap::new();
+        let entries = plan.links().count() + 1;
+        let tunnels = plan.interfaces.iter().zip(0..).map(|(at, number)| {
+            let entries = vec![TunnelEntry::EMPTY; entries.next_power_of_two()].into_boxed_slice();
+            (meta(InterfaceId(number), at.config.link_layer), Tunnels::new(entries))
+        });
+        let mut captures =
+            Self { links: Vec::new(), ports: BTreeMap::new(), tunnels: tunnels.collect(), headers };
         for (_, _, name, request) in plan.links() {
             let interface = usize::from(request.interface.0);
             let file = dir.join(format!("{name}.pcap"));
             let writer = create(plan, interface, &file)?;
-            links.insert((interface, request.port), (file, writer));
+            captures.expect(interface, request).map_err(|error| {
+                format!("link {name}: {error}: what leaves by it cannot be told from what leaves by another")
+            })?;
+            captures.links.push((file, writer));
         }
-        Ok(Self { links, headers })
+        Ok(captures)
+    }
+
+    /// Has the next link found by what leaves by it.
+    fn expect(&mut self, interface: usize, link: &LinkRequest) -> Result<(), TunnelError> {
+        let number = self.links.len();
+        let port = link.peer.port();
+        let (kind, payload) = match link.encapsulation {
+            Encapsulation::Udp => {
+                self.ports.insert((interface, link.peer.is_ipv6(), link.port), number);
+                return Ok(());
+            }
+            Encapsulation::Vxlan { vni, frame } => (TunnelKind::Vxlan { port, vni }, Payload::Frames(frame)),
+            Encapsulation::Geneve { vni, payload } => (TunnelKind::Geneve { port, vni }, payload),
+            Encapsulation::Gre { key, payload, .. } => (TunnelKind::Gre { key }, payload),
+        };
+        let (mac, ether_type) = match payload {
+            Payload::Packets(ether_type) => ([0; 6], ether_type),
+            // Whatever is in them.
+            Payload::Frames(Some(frame)) if frame.destination != [0xff; 6] => (frame.destination, 0),
+            Payload::Frames(_) => (SOMEBODY, 0),
+        };
+        let admission = Admission { slice: SliceId(1), link: LinkId(number as u16), ..Admission::NONE };
+        let config = TunnelConfig { mac, ether_type, zero_checksum: true, ..TunnelConfig::new(admission) };
+        let (_, tunnels) = self.tunnels.get_mut(interface).ok_or(TunnelError::Substrate)?;
+        tunnels.open(link.peer.ip(), kind, config)
+    }
+
+    /// The link by which a frame left.
+    fn link(&self, interface: usize, frame: &[u8]) -> Option<usize> {
+        let ip = frame.get(self.headers.get(interface).copied().unwrap_or_default()..)?;
+        let v6 = ip.first()? >> 4 == 6;
+        let header = if v6 { 40 } else { 20 };
+        let port = ip.get(header..).and_then(<[u8]>::first_chunk).map(|port| u16::from_be_bytes(*port));
+        let (meta, tunnels) = self.tunnels.get(interface)?;
+        let tunnel = tunnels.decap(frame, meta).map(|inner| usize::from(inner.admission.link.0));
+        tunnel.ok().or_else(|| self.ports.get(&(interface, v6, port?)).copied())
     }
 
     /// Writes what is still in memory. Returns frames by file.
     pub(crate) fn finish(self) -> Result<Vec<(PathBuf, u64)>, Box<dyn Error>> {
         let mut written = Vec::new();
-        for (file, writer) in self.links.into_values() {
+        for (file, writer) in self.links {
             let frames = writer.frames();
             writer.finish().map_err(|error| format!("{}: {error}", file.display()))?;
             written.push((file, frames));
@@ -263,10 +316,8 @@ fn create(plan: &Plan, interface: usize, file: &Path) -> Result<Output, Box<dyn 
 
 impl Sink for Captures {
     fn send(&mut self, at: Nanos, interface: usize, frame: &[u8]) -> Result<(), Box<dyn Error>> {
-        let ip = self.headers.get(interface).copied().unwrap_or_default();
-        let port = frame.get(ip + 20..).and_then(<[u8]>::first_chunk).map(|port| u16::from_be_bytes(*port));
-        let link = port.and_then(|port| self.links.get_mut(&(interface, port)));
-        let (file, writer) = link.ok_or("a frame left by a port that no link has")?;
+        let link = self.link(interface, frame).and_then(|link| self.links.get_mut(link));
+        let (file, writer) = link.ok_or("a frame left by a way that no link has")?;
         writer.write(at, frame).map_err(|error| format!("{}: {error}", file.display()).into())
     }
 }

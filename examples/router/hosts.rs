@@ -1,11 +1,12 @@
-//! Hosts on a link that carries Ethernet frames: found by ARP when packets come for them.
+//! Hosts on a link that carries Ethernet frames: found by ARP when packets come for them. Who asks
+//! for the router is answered, by ARP and by neighbour discovery.
 //!
 //! Packets wait here, some of them, until their host has answered.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use fastpath::manager::Arp;
+use fastpath::manager::{Arp, Nd};
 use fastpath::node::ExceptionPacket;
 use fastpath::time::Nanos;
 
@@ -15,12 +16,16 @@ use super::Buffer;
 pub(crate) const HOSTS: usize = 64;
 /// Packets that wait for hosts.
 const WAITING: usize = 64;
+/// Answers to neighbour solicitations, a second and at once.
+const SOLICITATIONS: (u32, u32) = (100, 32);
 /// From one question for a host to the next.
 const PATIENCE: Nanos = Nanos(1_000_000_000);
 
 /// The hosts on one link.
 pub(crate) struct Hosts {
     pub(crate) arp: Arp,
+    /// For the router's IPv6 address, if it has one there.
+    nd: Option<Nd>,
     /// The result that sends whole frames.
     pub(crate) frames: u32,
     pub(crate) queue: u16,
@@ -39,10 +44,26 @@ pub(crate) struct NewWay {
 }
 
 impl Hosts {
-    /// On a link on which the router has `mac` and `address`.
-    pub(crate) fn new(mac: [u8; 6], address: Ipv4Addr, frames: u32, queue: u16) -> Self {
+    /// On a link on which the router has `mac` and these addresses.
+    pub(crate) fn new(
+        mac: [u8; 6], address: Ipv4Addr, address_v6: Option<Ipv6Addr>, frames: u32, queue: u16,
+    ) -> Self {
         let arp = Arp::new(mac, address.to_bits(), HOSTS);
-        Self { arp, frames, queue, ways: BTreeMap::new(), asked: BTreeMap::new(), waiting: Vec::new() }
+        let nd = address_v6.map(|address| Nd::new(mac, &[address], HOSTS, SOLICITATIONS));
+        Self { arp, nd, frames, queue, ways: BTreeMap::new(), asked: BTreeMap::new(), waiting: Vec::new() }
+    }
+
+    /// Learns from a frame; the frame that answers it, if it asks for the router.
+    pub(crate) fn receive(&mut self, now: Nanos, frame: &[u8]) -> Option<Vec<u8>> {
+        if let Some(reply) = self.arp.receive(now, frame) {
+            return Some(reply.to_vec());
+        }
+        Some(self.nd.as_mut()?.receive(now, frame)?.to_vec())
+    }
+
+    /// IPv6 neighbours that are known.
+    pub(crate) fn neighbours(&self) -> usize {
+        self.nd.as_ref().map_or(0, |nd| nd.neighbours().len())
     }
 
     /// Whether a host has a way of its own.

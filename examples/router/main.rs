@@ -1,4 +1,5 @@
-//! A router on real interfaces: IPv4 slices over UDP, VXLAN, TUN devices and packet sockets.
+//! A router on real interfaces: IPv4 slices over UDP, VXLAN, Geneve and GRE, by UDP sockets, TUN devices and packet
+//! sockets, over IPv4 and IPv6.
 //!
 //! ```text
 //! cargo run --release --example router
@@ -130,7 +131,7 @@ pub(crate) fn run(
 pub(crate) struct Router {
     running: Running<RouterNode, Pool>,
     clock: Monotonic,
-    _reserved: Vec<std::net::UdpSocket>,
+    _reserved: Vec<std::os::fd::OwnedFd>,
 }
 
 impl Router {

@@ -61,6 +61,7 @@ pub(crate) struct Did {
     delivered: u64,
     lost: u64,
     hosts: usize,
+    hosts_v6: usize,
     waiting: usize,
     fates: BTreeMap<String, u64>,
 }
@@ -150,10 +151,10 @@ impl Manager {
             let hosts = match (access.mac, access.address, queue) {
                 (Some(mac), Some((address, _)), Some(queue)) => {
                     let frames = self.result(Action::Neighbour { link, queue, word: 0, mac: None })?;
-                    Some(Hosts::new(mac, address, frames, queue))
+                    Some(Hosts::new(mac, address, access.address_v6, frames, queue))
                 }
                 (Some(_), ..) => {
-                    return Err(format!("link {link}: a VXLAN link needs `address` and a route"));
+                    return Err(format!("link {link}: a link of frames needs `address` and a route"));
                 }
                 (None, ..) => None,
             };
@@ -262,7 +263,7 @@ impl Manager {
         match exception.what.exception {
             Exception::Frame => {
                 let reply = match self.hosts.get_mut(usize::from(link)) {
-                    Some(Some(hosts)) => hosts.arp.receive(now, exception.packet.part(exception.what.inner)),
+                    Some(Some(hosts)) => hosts.receive(now, exception.packet.part(exception.what.inner)),
                     _ => None,
                 };
                 if let Some(frame) = reply {
@@ -458,6 +459,7 @@ impl Manager {
             delivered: self.driver.delivered(),
             lost: lost.no_buffer + lost.node + lost.host,
             hosts: self.hosts.iter().flatten().map(|hosts| hosts.arp.neighbours().len()).sum(),
+            hosts_v6: self.hosts.iter().flatten().map(Hosts::neighbours).sum(),
             waiting: self.hosts.iter().flatten().map(Hosts::waiting).sum(),
             fates: fates
                 .filter(|(_, count)| *count > 0)

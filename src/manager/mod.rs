@@ -44,6 +44,7 @@ mod fate;
 mod fragment;
 mod header;
 mod limit;
+mod nd;
 mod options;
 mod output;
 mod results;
@@ -55,6 +56,7 @@ pub use config::{Config, Delivery, ErrorSource, Link, Meaning, Meanings, Rates, 
 pub use driver::{Driver, Lost};
 pub use error::Unreachable;
 pub use fate::{Fate, Tally};
+pub use nd::{Nd, NdFrame, Neighbour6};
 pub use output::{Output, To};
 pub use results::{FilterWays, Results};
 pub use ways::{Route, Way, Ways};

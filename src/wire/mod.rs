@@ -12,6 +12,7 @@ pub mod gre;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod ndp;
 pub mod transport;
 pub mod vxlan;
 

@@ -15,6 +15,8 @@
 
 #[path = "../support/oracle.rs"]
 mod oracle;
+#[path = "../support/ovs.rs"]
+mod ovs;
 mod switch;
 
 use std::collections::BTreeSet;

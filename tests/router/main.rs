@@ -8,6 +8,7 @@
 
 mod answers;
 mod changes;
+mod kinds;
 mod net;
 #[path = "../support/oracle.rs"]
 mod oracle;

@@ -1,15 +1,18 @@
 //! Limits, interfaces and names: what slices are checked against.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::ops::Range;
 
 use fastpath::egress::LinkLayer;
 use fastpath::id::InterfaceId;
 use fastpath::node::{InterfaceConfig, Limits};
 use fastpath::queue::Rate;
+use toml::Spanned;
 
 use super::error::{ConfigError, What};
 use super::file::{EthernetTable, File, InterfaceTable, LimitsTable, Name, Whole};
+use super::link::Taken;
 use super::source::Source;
 use super::{Device, InterfacePlan, Plan};
 
@@ -36,10 +39,11 @@ impl<'a> Reader<'a> {
             let taken = file.interface.iter().take(at).find(|other| other.address == table.address);
             if let Some(other) = taken {
                 let (line, _) = self.source.place(other.address.span().start);
-                let (address, interface) = (*table.address.get_ref(), other.name.get_ref().clone());
+                let (address, interface) = ((*table.address.get_ref()).into(), other.name.get_ref().clone());
                 let what = What::Address { address, interface, line };
                 return Err(self.source.value("address", &table.address.span(), what));
             }
+            self.new_v6(file.interface.get(..at).unwrap_or_default(), table)?;
             interfaces.push(self.interface(table)?);
         }
         for (slice, table) in file.slice.iter().enumerate() {
@@ -56,9 +60,9 @@ impl<'a> Reader<'a> {
             }
         }
         let mut plan = Plan { limits, interfaces, slices: Vec::new() };
-        let mut ports = BTreeMap::new();
+        let mut taken = Taken::default();
         for (slice, table) in file.slice.iter().enumerate() {
-            let slice = self.slice(file, &plan, slice, table, &mut ports)?;
+            let slice = self.slice(file, &plan, slice, table, &mut taken)?;
             plan.slices.push(slice);
         }
         Ok(plan)
@@ -156,15 +160,58 @@ impl<'a> Reader<'a> {
         let overhead = source.whole_or("overhead", table.overhead.as_ref(), 0..=256, 0)?;
         let link_layer = match &table.ethernet {
             None => LinkLayer::Ip,
-            Some(EthernetTable { source: from, next_hop, vlan }) => {
-                let tag = vlan.as_ref().map(|vlan| source.whole("vlan", vlan, 1..=4094)).transpose()?;
-                let destination = self.mac("next_hop", next_hop)?;
-                LinkLayer::Ethernet { destination, source: self.mac("source", from)?, tag }
-            }
+            Some(table) => self.ethernet(table)?,
         };
-        let config = InterfaceConfig { address, address_v6: None, link_layer, rate, overhead, quantum: 0 };
+        let address_v6 = table.address_v6.as_ref().map(|address| self.unicast_v6(address)).transpose()?;
+        let config = InterfaceConfig { address, address_v6, link_layer, rate, overhead, quantum: 0 };
         let device = table.device.as_ref().map(|device| self.device(device)).transpose()?;
-        Ok(InterfacePlan { name: table.name.get_ref().clone(), config, device })
+        let source_ports = source.whole_or("source_ports", table.source_ports.as_ref(), 0..=64, 0)?;
+        if let (Some(ports), true) = (&table.source_ports, device != Some(Device::Udp)) {
+            let what = What::Form("a number where `device` is \"udp\": others send each flow's hash");
+            return Err(source.value("source_ports", &ports.span(), what));
+        }
+        Ok(InterfacePlan { name: table.name.get_ref().clone(), config, device, source_ports })
+    }
+
+    /// Refuses an IPv6 address that an interface before has.
+    fn new_v6(&self, before: &[InterfaceTable], table: &InterfaceTable) -> Result<(), ConfigError> {
+        let Some(own) = &table.address_v6 else { return Ok(()) };
+        for other in before {
+            if let Some(address) = other.address_v6.as_ref().filter(|it| it.get_ref() == own.get_ref()) {
+                let (line, _) = self.source.place(address.span().start);
+                let (address, interface) = ((*own.get_ref()).into(), other.name.get_ref().clone());
+                let what = What::Address { address, interface, line };
+                return Err(self.source.value("address_v6", &own.span(), what));
+            }
+        }
+        Ok(())
+    }
+
+    fn ethernet(&self, table: &EthernetTable) -> Result<LinkLayer, ConfigError> {
+        let tag = |key, vlan: &Option<Whole>| {
+            vlan.as_ref().map(|vlan| self.source.whole::<u16>(key, vlan, 1..=4094)).transpose()
+        };
+        let destination = self.mac("next_hop", &table.next_hop)?;
+        let source = self.mac("source", &table.source)?;
+        match (tag("service_vlan", &table.service_vlan)?, tag("vlan", &table.vlan)?, &table.service_vlan) {
+            (Some(service_tag), Some(tag), _) => {
+                Ok(LinkLayer::DoubleTagged { destination, source, service_tag, tag })
+            }
+            (Some(_), None, Some(vlan)) => {
+                let what = What::Form("a service VLAN with a `vlan` behind it");
+                Err(self.source.value("service_vlan", &vlan.span(), what))
+            }
+            (_, tag, _) => Ok(LinkLayer::Ethernet { destination, source, tag }),
+        }
+    }
+
+    pub(super) fn unicast_v6(&self, address: &Spanned<Ipv6Addr>) -> Result<Ipv6Addr, ConfigError> {
+        let of = *address.get_ref();
+        if of.is_unspecified() || of.is_multicast() || of.to_ipv4_mapped().is_some() {
+            let what = What::Form("a unicast IPv6 address");
+            return Err(self.source.value("address_v6", &address.span(), what));
+        }
+        Ok(of)
     }
 
     fn device(&self, text: &Name) -> Result<Device, ConfigError> {

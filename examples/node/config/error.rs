@@ -1,7 +1,7 @@
 //! What is said of a configuration that is refused: where, which key, and what would be
 //! right.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 /// What is wrong with a configuration, where, and what would be right.
@@ -35,11 +35,23 @@ pub(crate) enum What {
     #[error(
         "port and address are taken by link `{link}` in line {line}; allowed is a port that is free on {address}"
     )]
-    Port { link: String, line: usize, address: Ipv4Addr },
+    Port { link: String, line: usize, address: IpAddr },
+    #[error("network or key, port and address are taken by link `{link}` in line {line}")]
+    Network { link: String, line: usize },
+    #[error(
+        "the port is of another kind for link `{link}` in line {line}; a port of {address} is of one kind"
+    )]
+    Mixed { link: String, line: usize, address: IpAddr },
+    #[error("interface `{0}` has no `address_v6`, and both ends are of one IP version")]
+    Version(String),
+    #[error("a link is of one kind; this one has `{0}` already")]
+    Kinds(&'static str),
+    #[error("a link with `{kind}` has no `{key}`")]
+    Kind { kind: &'static str, key: &'static str },
     #[error(
         "{address} is the address of interface `{interface}` in line {line}; every interface needs its own"
     )]
-    Address { address: Ipv4Addr, interface: String, line: usize },
+    Address { address: IpAddr, interface: String, line: usize },
     #[error("together with the slices before it asks for {asked}, and [limits] has {limit}")]
     Limit { asked: u64, limit: u64 },
     #[error("interface `{interface}` has room for {limit} queues ([limits] queues)")]

@@ -1,7 +1,7 @@
 //! The file as it stands: its tables and keys, none of them checked.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use fastpath::id::OptionId;
 use serde::Deserialize;
@@ -38,9 +38,11 @@ pub(super) struct LimitsTable {
 pub(super) struct InterfaceTable {
     pub(super) name: Name,
     pub(super) address: Spanned<Ipv4Addr>,
+    pub(super) address_v6: Option<Spanned<Ipv6Addr>>,
     pub(super) rate: Whole,
     pub(super) overhead: Option<Whole>,
     pub(super) device: Option<Name>,
+    pub(super) source_ports: Option<Whole>,
     pub(super) ethernet: Option<EthernetTable>,
 }
 
@@ -50,6 +52,7 @@ pub(super) struct EthernetTable {
     pub(super) source: Name,
     pub(super) next_hop: Name,
     pub(super) vlan: Option<Whole>,
+    pub(super) service_vlan: Option<Whole>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
@@ -64,6 +67,15 @@ impl Kind {
         match self {
             Self::Ipv4 => "ipv4",
             Self::Label => "label",
+        }
+    }
+
+    /// What stands for its packets where a protocol is named. That of labels is for local
+    /// experiments.
+    pub(super) const fn ether_type(self) -> u16 {
+        match self {
+            Self::Ipv4 => 0x0800,
+            Self::Label => 0x88b5,
         }
     }
 
@@ -120,6 +132,25 @@ pub(super) enum SourceRoutesName {
 pub(super) struct VxlanTable {
     pub(super) vni: Whole,
     pub(super) mac: Name,
+    pub(super) peer_mac: Option<Name>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GeneveTable {
+    pub(super) vni: Whole,
+    pub(super) mac: Option<Name>,
+    pub(super) peer_mac: Option<Name>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GreTable {
+    pub(super) key: Option<Whole>,
+    #[serde(default)]
+    pub(super) checksum: bool,
+    pub(super) mac: Option<Name>,
+    pub(super) peer_mac: Option<Name>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -134,16 +165,20 @@ pub(super) enum DscpName {
 pub(super) struct LinkTable {
     pub(super) name: Name,
     pub(super) interface: Name,
-    pub(super) port: Whole,
-    pub(super) peer: Spanned<SocketAddrV4>,
+    pub(super) port: Option<Whole>,
+    pub(super) peer: Name,
     pub(super) mtu: Option<Whole>,
     pub(super) dscp_model: Option<DscpName>,
     pub(super) dscp: Option<Whole>,
     #[serde(default)]
     pub(super) verify_udp_checksum: bool,
     pub(super) address: Option<Name>,
+    pub(super) address_v6: Option<Spanned<Ipv6Addr>>,
     pub(super) host: Option<Name>,
-    pub(super) vxlan: Option<VxlanTable>,
+    pub(super) zero_udp_checksum: Option<Spanned<bool>>,
+    pub(super) vxlan: Option<Spanned<VxlanTable>>,
+    pub(super) geneve: Option<Spanned<GeneveTable>>,
+    pub(super) gre: Option<Spanned<GreTable>>,
 }
 
 #[derive(Deserialize)]

@@ -5,10 +5,11 @@ mod check;
 mod error;
 mod file;
 mod filters;
+mod link;
 mod slice;
 mod source;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use fastpath::exit::Exception;
 use fastpath::key::LookupKey;
@@ -45,6 +46,9 @@ pub(crate) struct InterfacePlan {
     /// What `router` opens there.
     #[allow(dead_code, reason = "`node` has no ports")]
     pub(crate) device: Option<Device>,
+    /// Ports by which tunnels leave UDP sockets; 0 for their own.
+    #[allow(dead_code, reason = "`node` has no ports")]
+    pub(crate) source_ports: u16,
 }
 
 /// A port of the operating system's.
@@ -62,9 +66,11 @@ pub(crate) enum Device {
 pub(crate) struct Access {
     /// The router's address there, and bits of the network's prefix.
     pub(crate) address: Option<(Ipv4Addr, u8)>,
+    /// The IPv6 address for which it answers hosts on a link of frames.
+    pub(crate) address_v6: Option<Ipv6Addr>,
     /// The TUN device by which the host gets what is for it.
     pub(crate) host: Option<String>,
-    /// The router's address in the frames of a VXLAN link.
+    /// The router's address in the frames of a link that carries them.
     pub(crate) mac: Option<[u8; 6]>,
 }
 

@@ -1,37 +1,27 @@
-//! A slice: its links, queues and limits.
+//! A slice: its queues and limits.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-
-use fastpath::decap::UdpChecksum;
-use fastpath::egress::{Egress, Encapsulation, InnerEthernet};
-use fastpath::id::InterfaceId;
 use fastpath::manager::SourceRoutes;
-use fastpath::node::{LinkRequest, QueueRequest, SliceRequest, SlowPathRequest};
+use fastpath::node::{QueueRequest, SliceRequest, SlowPathRequest};
 use fastpath::queue::QueueConfig;
-use fastpath::slot::DscpModel;
 
 use super::check::Reader;
 use super::error::{ConfigError, What};
-use super::file::{
-    DscpName, File, Kind, LinkTable, QueueTable, SliceTable, SlowPathTable, SourceRoutesName, VxlanTable,
-    Whole,
-};
-use super::{Access, Plan, SlicePlan};
+use super::file::{File, Kind, QueueTable, SliceTable, SlowPathTable, SourceRoutesName, Whole};
+use super::link::Taken;
+use super::{Plan, SlicePlan};
 
 impl Reader<'_> {
     pub(super) fn slice(
-        &self, file: &File, plan: &Plan, number: usize, table: &SliceTable,
-        ports: &mut BTreeMap<(InterfaceId, u16), (String, usize)>,
+        &self, file: &File, plan: &Plan, number: usize, table: &SliceTable, taken: &mut Taken,
     ) -> Result<SlicePlan, ConfigError> {
         let source = self.source;
         let limits = &plan.limits;
         let mut request = SliceRequest::new(table.option.option());
         for link in &table.link {
-            let request_of = self.link(plan, link, ports)?;
+            let request_of = self.link(plan, table.option, link, taken)?;
             request.links.push(request_of);
         }
-        let asked = ports.len() as u64;
+        let asked = taken.len() as u64;
         if let (true, Some(link)) = (asked > limits.ports as u64, table.link.last()) {
             let what = What::Limit { asked, limit: limits.ports as u64 };
             return Err(source.value("name", &link.name.span(), what));
@@ -130,67 +120,6 @@ impl Reader<'_> {
                 Err(self.source.value(key, &span, what))
             }
         }
-    }
-
-    fn link(
-        &self, plan: &Plan, table: &LinkTable, ports: &mut BTreeMap<(InterfaceId, u16), (String, usize)>,
-    ) -> Result<LinkRequest, ConfigError> {
-        let source = self.source;
-        let interface = self.interface_number(&table.interface)?;
-        let port = source.whole("port", &table.port, 1..=65_535)?;
-        let (line, _) = source.place(table.port.span().start);
-        let name = table.name.get_ref().clone();
-        // VXLAN links tell each other apart by their network, which the node looks at.
-        let taken = ports.insert((interface, port), (name, line)).filter(|_| table.vxlan.is_none());
-        if let Some((link, line)) = taken {
-            let address = plan.interfaces.get(usize::from(interface.0)).map(|it| it.config.address);
-            let address = address.unwrap_or(Ipv4Addr::UNSPECIFIED);
-            return Err(source.value("port", &table.port.span(), What::Port { link, line, address }));
-        }
-        let most = u64::from(Egress::MAX_MTU);
-        let peer = *table.peer.get_ref();
-        if peer.port() == 0 || peer.ip().is_unspecified() {
-            let what = What::Form("an address and a port that are not 0");
-            return Err(source.value("peer", &table.peer.span(), what));
-        }
-        let default = LinkRequest::new(interface, port, peer.into());
-        let encapsulation = match &table.vxlan {
-            None => default.encapsulation,
-            Some(VxlanTable { vni, mac }) => {
-                let vni = source.whole("vni", vni, 0..=0x00ff_ffff)?;
-                let frame = InnerEthernet::ipv4([0xff; 6], self.mac("mac", mac)?);
-                Encapsulation::Vxlan { vni, frame: Some(frame) }
-            }
-        };
-        Ok(LinkRequest {
-            encapsulation,
-            mtu: source.whole_or("mtu", table.mtu.as_ref(), 1..=most, default.mtu)?,
-            dscp: source.whole_or("dscp", table.dscp.as_ref(), 0..=63, 0)?,
-            dscp_model: match table.dscp_model {
-                Some(DscpName::Uniform) => DscpModel::Uniform,
-                Some(DscpName::Pipe) | None => DscpModel::Pipe,
-            },
-            udp_checksum: match table.verify_udp_checksum {
-                true => UdpChecksum::Verify,
-                false => UdpChecksum::Skip,
-            },
-            ..default
-        })
-    }
-
-    /// What `router` is there.
-    fn access(&self, table: &LinkTable) -> Result<Access, ConfigError> {
-        let address = table.address.as_ref().map(|text| {
-            let parsed = text.get_ref().split_once('/').and_then(|(address, len)| {
-                let len: u8 = len.parse().ok().filter(|len| *len <= 32)?;
-                Some((address.parse().ok()?, len))
-            });
-            let what = What::Form("an address, `/` and the length of its network's prefix");
-            parsed.ok_or_else(|| self.source.value("address", &text.span(), what))
-        });
-        let mac = table.vxlan.as_ref().map(|vxlan| self.mac("mac", &vxlan.mac)).transpose()?;
-        let host = table.host.as_ref().map(|host| host.get_ref().clone());
-        Ok(Access { address: address.transpose()?, host, mac })
     }
 
     fn queue(&self, table: &QueueTable) -> Result<QueueRequest, ConfigError> {

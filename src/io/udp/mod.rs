@@ -6,9 +6,12 @@
 //! and UDP header that an [`Egress`](crate::egress::Egress) wrote with
 //! [`LinkLayer::Ip`](crate::egress::LinkLayer::Ip): the port takes it off, sends from the
 //! socket of the header's source with its traffic class and hops to live, and the kernel
-//! writes it anew. A source port that no socket has is a tunnel's flow hash: the socket at the
-//! port that the packet goes to sends it, and with its own port, so that others cannot spread
-//! a tunnel's flows.
+//! writes it anew.
+//!
+//! A source port that no socket has is a tunnel's flow hash: the socket at the port that the packet
+//! goes to sends it, with its own port. So routers on the way, and the receiver's queues, see one
+//! flow. [`UdpPort::spread`] gives it further ports to choose from: fewer than there are hashes, and
+//! what goes by different ones is not joined, so that each datagram of a vector may cost a message.
 //!
 //! Datagrams of one flow that the kernel joined (GRO) are taken apart again, and packets of a
 //! vector with one source, destination, size and class are given to it as one (GSO), the order
@@ -81,6 +84,8 @@ struct Sockets {
     all: Vec<Option<Socket>>,
     /// Their numbers by local address, in order.
     by_local: Vec<(Endpoint, usize)>,
+    /// Local addresses of tunnels in order, and the numbers of what their flows leave by.
+    spread: Vec<(Endpoint, Vec<usize>)>,
     /// Those with something to receive, or an error.
     epoll: OwnedFd,
     /// Datagrams that closed sockets had no room for.
@@ -95,7 +100,8 @@ impl UdpPort {
     /// [`UdpError::System`] where the process has too many files open.
     pub fn new(config: UdpConfig) -> Result<Self, UdpError> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(UdpError::system("epoll_create"))?;
-        let sockets = Sockets { all: Vec::new(), by_local: Vec::new(), epoll, dropped: 0 };
+        let (all, by_local, spread) = (Vec::new(), Vec::new(), Vec::new());
+        let sockets = Sockets { all, by_local, spread, epoll, dropped: 0 };
         let (receiver, sender) = (Receiver::new(&config), Sender::new());
         Ok(Self { config, sockets, receiver, sender, counters: PortCounters::default() })
     }
@@ -121,16 +127,41 @@ impl UdpPort {
     pub fn insert(&mut self, link: UdpLink) -> Result<SocketAddr, UdpError> {
         let local = link.local();
         let Err(place) = self.sockets.position(local.into()) else { return Err(UdpError::Taken { local }) };
-        let free = self.sockets.all.iter().position(Option::is_none);
-        let number = free.unwrap_or(self.sockets.all.len());
+        let number = self.sockets.free();
         let (data, flags) = (epoll::EventData::new_u64(number as u64), epoll::EventFlags::IN);
         epoll::add(&self.sockets.epoll, link.as_fd(), data, flags).map_err(UdpError::system("epoll_ctl"))?;
         self.sockets.by_local.insert(place, (local.into(), number));
-        self.sockets.all.resize_with(self.sockets.all.len().max(number + 1), || None);
-        if let Some(place) = self.sockets.all.get_mut(number) {
-            *place = Some(Socket::new(link));
-        }
+        self.sockets.put(number, link);
         Ok(local)
+    }
+
+    /// Has tunnels whose socket is at `local` leave by `ports` further source ports, which the kernel
+    /// chooses, each flow by one of them; in the place of those that it has. With 0 they leave by
+    /// their own again. Nothing is received there.
+    ///
+    /// # Errors
+    ///
+    /// [`UdpError`]; the port is as it was.
+    pub fn spread(&mut self, local: SocketAddr, ports: u16) -> Result<(), UdpError> {
+        if self.sockets.position(local.into()).is_err() {
+            return Err(UdpError::Closed { local });
+        }
+        // What is sent there uninvited waits for nobody: let it be little.
+        let config = UdpConfig { receive_octets: 0, join: false, ..self.config };
+        let open = |_| UdpLink::open(SocketAddr::new(local.ip(), 0), &config);
+        let links = (0..ports).map(open).collect::<Result<Vec<_>, _>>()?;
+        self.sockets.gather(local.into());
+        let mut numbers = Vec::new();
+        for link in links {
+            let number = self.sockets.free();
+            self.sockets.put(number, link);
+            numbers.push(number);
+        }
+        let Err(place) = self.sockets.spread_position(local.into()) else { return Ok(()) };
+        if !numbers.is_empty() {
+            self.sockets.spread.insert(place, (local.into(), numbers));
+        }
+        Ok(())
     }
 
     /// Closes the socket at `local`; whether there was one. What it had received and nobody
@@ -140,6 +171,7 @@ impl UdpPort {
         let (_, number) = self.sockets.by_local.remove(place);
         let Some(socket) = self.sockets.all.get_mut(number).and_then(Option::take) else { return false };
         self.sockets.dropped += socket.dropped();
+        self.sockets.gather(local.into());
         self.counters.missed += self.receiver.forget(number);
         self.sender.forget();
         true
@@ -154,6 +186,42 @@ impl UdpPort {
 impl Sockets {
     fn position(&self, local: Endpoint) -> Result<usize, usize> {
         self.by_local.binary_search_by_key(&local, |(local, _)| *local)
+    }
+
+    /// A number that no socket has.
+    fn free(&self) -> usize {
+        self.all.iter().position(Option::is_none).unwrap_or(self.all.len())
+    }
+
+    fn put(&mut self, number: usize, link: UdpLink) {
+        self.all.resize_with(self.all.len().max(number + 1), || None);
+        if let Some(place) = self.all.get_mut(number) {
+            *place = Some(Socket::new(link));
+        }
+    }
+
+    fn spread_position(&self, local: Endpoint) -> Result<usize, usize> {
+        self.spread.binary_search_by_key(&local, |(local, _)| *local)
+    }
+
+    /// Closes the further sockets of the tunnels at `local`.
+    fn gather(&mut self, local: Endpoint) {
+        let Ok(place) = self.spread_position(local) else { return };
+        let (_, numbers) = self.spread.remove(place);
+        for number in numbers {
+            if let Some(socket) = self.all.get_mut(number) {
+                *socket = None;
+            }
+        }
+    }
+
+    /// The number of the socket by which the flow of `hash` leaves the tunnels at `local`.
+    fn of_flow(&self, local: Endpoint, hash: u16) -> Option<usize> {
+        let own = || self.number(local);
+        let Ok(place) = self.spread_position(local) else { return own() };
+        let (_, numbers) = self.spread.get(place)?;
+        let number = usize::from(hash).checked_rem(numbers.len()).and_then(|at| numbers.get(at));
+        number.copied().or_else(own)
     }
 
     /// The number of the socket at `local`.

@@ -74,7 +74,7 @@ impl<'a> Batch<'a> {
 }
 
 /// The number of the socket that a packet leaves by: that of its source, or, as tunnels write
-/// the hash of a flow for a port, the tunnel's own.
+/// the hash of a flow for a port, one of the tunnel's.
 fn number(outer: &Outer, sockets: &Sockets, last: &mut Option<(Endpoint, usize)>) -> Option<usize> {
     let source = outer.source;
     if let Some((known, number)) = *last
@@ -83,7 +83,7 @@ fn number(outer: &Outer, sockets: &Sockets, last: &mut Option<(Endpoint, usize)>
         return Some(number);
     }
     let Some(number) = sockets.number(source) else {
-        return sockets.number(source.with_port(outer.destination.port()));
+        return sockets.of_flow(source.with_port(outer.destination.port()), source.port());
     };
     *last = Some((source, number));
     Some(number)

@@ -63,6 +63,12 @@ pub enum UdpError {
         /// The address asked for.
         local: SocketAddr,
     },
+    /// The port has no socket of this address.
+    #[error("{local} is not open in this port: open it first")]
+    Closed {
+        /// The address asked for.
+        local: SocketAddr,
+    },
     /// Another socket has this address.
     #[error("{local} is in use by another socket: choose another port, or end who has it (ss -lunp)")]
     InUse {

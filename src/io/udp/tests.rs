@@ -249,6 +249,65 @@ fn errors_of_the_network_hold_up_no_socket() {
 }
 
 #[test]
+fn a_tunnels_flows_leave_by_its_port_or_by_those_they_are_spread_over() {
+    const FLOWS: u16 = 48;
+    let mut tunnels = port(UdpConfig::default());
+    let here = tunnels.open(local(false)).unwrap();
+    // The ends of a tunnel have one port.
+    let there = UdpSocket::bind(("127.0.0.2", here.port())).unwrap();
+    there.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let to = there.local_addr().unwrap();
+    let mut pool = Pool::new(4, 2112);
+    let mut send = |tunnels: &mut UdpPort| {
+        // Twice of each flow, which has its hash for a port; its number is in the packet.
+        let hash = |flow| SocketAddr::new(here.ip(), 0xc000 + flow * 7);
+        let slot = |n: u16| outgoing(hash(n % FLOWS), to, 0, &[(n % FLOWS) as u8, (n / FLOWS) as u8]);
+        let mut vector: Vec<_> = (0..2 * FLOWS).map(slot).collect();
+        let sent = tunnels.send(&mut vector, &mut pool);
+        assert_eq!(sent, usize::from(2 * FLOWS));
+        let mut from = std::vec![Vec::new(); FLOWS.into()];
+        let mut octets = [0; 16];
+        while let Ok((2, source)) = there.recv_from(&mut octets) {
+            from[usize::from(octets[0])].push((octets[1], source.port()));
+            if from.iter().map(Vec::len).sum::<usize>() == usize::from(2 * FLOWS) {
+                break;
+            }
+        }
+        from
+    };
+    let own = [(0, here.port()), (1, here.port())];
+    assert!(send(&mut tunnels).iter().all(|flow| *flow == own), "one port, in order");
+
+    tunnels.spread(here, 16).unwrap();
+    let flows = send(&mut tunnels);
+    let mut ports: Vec<_> = flows.iter().map(|flow| flow[0].1).collect();
+    for (flow, port) in flows.iter().zip(&ports) {
+        assert_eq!(*flow, [(0, *port), (1, *port)], "a flow has one port, and its order");
+    }
+    assert!(send(&mut tunnels) == flows, "and the same later");
+    ports.sort_unstable();
+    ports.dedup();
+    assert!(ports.len() == 16 && !ports.contains(&here.port()), "{ports:?}");
+    assert_eq!(tunnels.sockets().collect::<Vec<_>>(), [here], "they are the tunnel's own affair");
+    // Nobody listens there, and at the tunnel's own port still somebody does.
+    for port in [ports[0], here.port()] {
+        there.send_to(&[7], (here.ip(), port)).unwrap();
+    }
+    let mut pool = Pool::new(4, 2112);
+    let tunnelled = receive(&mut tunnels, &mut pool, 1);
+    assert_eq!(tunnelled.len(), 1);
+    assert_eq!(tunnelled[0].0.destination, here.into());
+    assert!(receive_now(&mut tunnels, &mut pool).is_empty());
+
+    tunnels.spread(here, 0).unwrap();
+    assert!(send(&mut tunnels).iter().all(|flow| *flow == own), "back again");
+    tunnels.spread(here, 2).unwrap();
+    assert!(tunnels.close(here));
+    assert!(tunnels.sockets.all.iter().all(Option::is_none), "they go with it");
+    assert!(matches!(tunnels.spread(here, 2), Err(UdpError::Closed { local }) if local == here));
+}
+
+#[test]
 fn sockets_come_and_go_while_it_runs() {
     let mut far = port(UdpConfig::default());
     let peer = UdpSocket::bind(local(false)).unwrap();
