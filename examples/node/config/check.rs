@@ -6,7 +6,6 @@ use std::ops::Range;
 use fastpath::egress::LinkLayer;
 use fastpath::id::InterfaceId;
 use fastpath::node::{InterfaceConfig, Limits};
-use fastpath::queue::Rate;
 
 use super::error::{ConfigError, What};
 use super::file::{EthernetTable, File, InterfaceTable, LimitsTable, Name, Whole};
@@ -40,7 +39,7 @@ impl<'a> Reader<'a> {
                 let what = What::Address { address, interface, line };
                 return Err(self.source.value("address", &table.address.span(), what));
             }
-            interfaces.push(self.interface(table)?);
+            interfaces.push(self.interface(&limits, table)?);
         }
         for (slice, table) in file.slice.iter().enumerate() {
             self.name("slice", &table.name, (slice, 0))?;
@@ -142,17 +141,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn interface(&self, table: &InterfaceTable) -> Result<InterfacePlan, ConfigError> {
+    fn interface(&self, limits: &Limits, table: &InterfaceTable) -> Result<InterfacePlan, ConfigError> {
         let source = self.source;
         let address = *table.address.get_ref();
         if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
             let what = What::Form("a unicast address");
             return Err(source.value("address", &table.address.span(), what));
         }
-        let rate: u64 = source.whole("rate", &table.rate, 1000..=Rate::MAX.get())?;
-        let rate = Rate::bits_per_second(rate);
-        let range = What::Range(1000..=Rate::MAX.get());
-        let rate = rate.map_err(|_| source.value("rate", &table.rate.span(), range))?;
+        let rate = self.rate("rate", &table.rate)?;
         let overhead = source.whole_or("overhead", table.overhead.as_ref(), 0..=256, 0)?;
         let link_layer = match &table.ethernet {
             None => LinkLayer::Ip,
@@ -162,7 +158,9 @@ impl<'a> Reader<'a> {
                 LinkLayer::Ethernet { destination, source: self.mac("source", from)?, tag }
             }
         };
-        let config = InterfaceConfig { address, address_v6: None, link_layer, rate, overhead, quantum: 0 };
+        let scheduling = self.scheduling(table, limits.longest_frame + overhead, limits.queues)?;
+        let config =
+            InterfaceConfig { link_layer, overhead, scheduling, ..InterfaceConfig::ip(address, rate) };
         let device = table.device.as_ref().map(|device| self.device(device)).transpose()?;
         Ok(InterfacePlan { name: table.name.get_ref().clone(), config, device })
     }

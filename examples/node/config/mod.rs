@@ -5,6 +5,7 @@ mod check;
 mod error;
 mod file;
 mod filters;
+mod queue;
 mod slice;
 mod source;
 
