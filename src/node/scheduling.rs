@@ -247,3 +247,30 @@ fn part(rate: Rate, workers: usize) -> Rate {
     let even = rate.get() / (workers.max(1) as u64);
     Rate::bits_per_second(even.max(1000)).unwrap_or(rate)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Together, workers let in what one alone would, and each the longest frame.
+    #[test]
+    fn workers_share_a_policer_evenly() {
+        let rate = |bits| Rate::bits_per_second(bits).unwrap();
+        let alone = |bits, burst| Policing::limit(rate(bits), burst).marker(1, 1500);
+        let of_three = |bits, burst| Policing::limit(rate(bits), burst).marker(3, 1500);
+        assert_eq!(of_three(9_000_000, 30_000), alone(3_000_000, 10_000));
+        assert_eq!(of_three(9_000_000, 3000), alone(3_000_000, 1500), "no less than a frame");
+        assert_eq!(of_three(9_000_000, 900), alone(3_000_000, 900), "and no more than was asked for");
+        assert_eq!(of_three(1200, 3000), alone(1000, 1500), "no less than the least rate");
+        assert!(of_three(9_000_000, 0).is_err(), "what lets nothing in is no policer");
+    }
+
+    #[test]
+    fn numbers_of_queues_are_of_one_class_each() {
+        let class = PriorityClass { queues: 3, rate: Rate::MAX, burst: 2000 };
+        let both = Scheduling::Managed { levels: Levels::Slices, priority: Some(class) };
+        assert_eq!([both.numbers(8, true), both.numbers(8, false)], [0..3, 3..8]);
+        assert_eq!([Scheduling::Plain.numbers(8, true), Scheduling::Plain.numbers(8, false)], [0..0, 0..8]);
+        assert_eq!([class.bucket(4).unwrap().burst(), class.bucket(1).unwrap().burst()], [2000; 2]);
+    }
+}
