@@ -125,7 +125,7 @@ struct Seen {
 fn observe(scheduling: Scheduling, option: u8, a: &[Step], b: &[(u8, Step)]) -> Seen {
     let mut node = node_with(scheduling);
     let mut asked = request(option, 100);
-    asked.police = Some(Policing::limit(Rate::bits_per_second(1_000_000).unwrap(), 1000));
+    asked.police = Some(Policing::limit(Rate::bits_per_second(200_000).unwrap(), 150));
     let mut control = node.admit(asked).unwrap();
     let mut other = node.admit(request(1 - option, 200)).unwrap();
     ordinary_routes(&mut node, &mut control);
