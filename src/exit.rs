@@ -97,8 +97,10 @@ reasons! {
     NoBuffer = "no_buffer",
     /// The queue an egress names is not configured.
     UnknownQueue = "unknown_queue",
-    /// A queue's drop policy (RED, CoDel) chose it.
+    /// A queue's drop policy (RED) did not let it in.
     QueuePolicy = "queue_policy",
+    /// A queue's drop policy (CoDel) dropped it as it left: packets wait there for too long.
+    QueueDelay = "queue_delay",
     /// The queue was deleted while the packet waited.
     QueueDeleted = "queue_deleted",
     /// More exceptions than the slice's rate limit lets through.

@@ -516,7 +516,81 @@ const BAD: &[(&str, &str, &str, &str)] = &[
     ("results = 256", "queues = 2", "name = \"blue-voice\"", "room for 2 queues"),
     ("results = 256", "longest_frame = 100", "longest_frame = 100", "allowed is 576 to 65600"),
     ("per_second = 20_000", "per_second = 0", "per_second = 0", "allowed is 1 to"),
+    ("weight = 4", "weight = 4\ncodel = {}", "codel = {}", "interface `north` has queues with limits only"),
+    (
+        "weight = 4",
+        "weight = 4\nred = { min = 5, max = 9 }",
+        "red = { min = 5, max = 9 }",
+        "give it `policies`",
+    ),
+    ("weight = 4", "weight = 4\npriority = true", "priority = true", "interface `north` has no `priority`"),
+    ("overhead = 24 ", "levels = 3 ", "levels = 3", "allowed is 1 to 2"),
+    ("overhead = 24 ", "priority = { queues = 0, rate = 5000 } ", "queues = 0", "allowed is 1 to 255"),
+    ("overhead = 24 ", "priority = { queues = 1, rate = 5 } ", "rate = 5", "allowed is 1000 to"),
+    (
+        "overhead = 24 ",
+        "priority = { queues = 1, rate = 5000, burst = 9 } ",
+        "burst = 9",
+        "allowed is 2048 to",
+    ),
+    ("address = \"10.255.0.1\"", "police = { rate = 5000 }", "police: ", "missing field `burst`"),
+    (
+        "address = \"10.255.0.1\"",
+        "police = { rate = 5000, burst = 0 }",
+        "burst = 0",
+        "every packet would be red",
+    ),
+    (
+        "address = \"10.255.0.1\"",
+        "police = { rate = 5000, burst = 9, excess = 1, peak_rate = 9000 }",
+        "rate = 5000",
+        "with both `peak_rate` and `peak_burst`",
+    ),
+    ("dscp_model = \"uniform\"", "police = { rate = 5, burst = 9 }", "rate = 5", "allowed is 1000 to"),
 ];
+
+/// The embedded configuration with all that queues and policers can be: what is checked is
+/// what a node takes.
+#[test]
+fn a_configuration_of_all_that_queues_can_be_runs() {
+    let scratch = Scratch::new("node", "queues");
+    let mut text = node::config::EMBEDDED.to_owned();
+    for (plain, more) in [
+        ("overhead = 24 ", "overhead = 24\nlevels = 2\npriority = { queues = 8, rate = 100_000_000 }\n#"),
+        ("weight = 4", "weight = 4\npriority = true"),
+        (
+            "name = \"red-bulk\"",
+            "name = \"red-bulk\"\nred = { min = 10, max = 50, percent = 20, yellow = [5, 20] }",
+        ),
+        (
+            "name = \"blue-voice\"",
+            "name = \"blue-voice\"\ncodel = { target_us = 2000, interval_us = 50_000 }",
+        ),
+        (
+            "address = \"10.255.0.1\"",
+            "address = \"10.255.0.1\"\npolice = { rate = 90_000_000, burst = 9000, excess = 9000 }\nshare = [{ interface = \"north\", weight = 3 }]",
+        ),
+        (
+            "dscp_model = \"uniform\"",
+            "police = { rate = 1_000_000, burst = 3000, peak_rate = 5_000_000, peak_burst = 6000 }",
+        ),
+    ] {
+        assert!(text.contains(plain), "{plain:?} is not there");
+        text = text.replacen(plain, more, 1);
+    }
+    let demo = scratch.path("demo");
+    let (_, said) = run(&["--write-demo", self::text(&demo), "--packets", "20000"]).unwrap();
+    // The same traffic, by the other configuration.
+    let mut arguments: Vec<&str> = said.lines().last().unwrap().split(' ').skip(1).collect();
+    let at = arguments.iter().position(|argument| *argument == "--config").unwrap();
+    fs::write(arguments[at + 1], &text).unwrap();
+    let file = scratch.path("report.json");
+    arguments.extend(["--json", self::text(&file)]);
+    let (status, out) = run(&arguments).unwrap();
+    assert_eq!(status, 0, "{out}");
+    let report = json(&file);
+    assert!(exit(&report, "red", "drop:policed") > 0, "{report:#}");
+}
 
 #[test]
 fn bad_configurations_are_refused_with_line_and_key() {

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::Handle;
 use super::config::{Plan, SlicePlan};
+use super::queues::{self, Queues};
 use super::slice::{Ask, Asked, Manager, request};
 
 /// A slice that runs.
@@ -22,6 +23,7 @@ struct Running {
     number: SliceId,
     asks: Sender<Asked>,
     thread: JoinHandle<Manager>,
+    queues: Queues,
 }
 
 /// All that can be asked of a router while it runs.
@@ -72,11 +74,40 @@ impl<'a> Control<'a> {
             ["slice", "withdraw", slice] => self.withdraw(slice),
             ["peer", slice, link, peer] => self.peer(slice, link, peer),
             ["rate", interface, rate] => self.rate(interface, rate),
+            ["queue", "add", slice, name, interface, ref words @ ..] => {
+                let (at, rate) = self.interface(interface)?;
+                self.queues(slice)?.add(name, at, rate, words)
+            }
+            ["queue", "set", slice, name, ref words @ ..] => {
+                let (_, queue) = self.queues(slice)?.queues.get(name).copied().unzip();
+                let rate = self.rate_of(queue.map_or(InterfaceId(0), |queue| queue.interface));
+                self.queues(slice)?.set(name, rate, words)
+            }
+            ["queue", "remove", slice, name, remains] => {
+                let queue = self.queues(slice)?.remove(name, remains)?;
+                self.ask(slice, Ask::Forget { queue })
+            }
+            ["queue", "share", slice, interface, weight] => {
+                let (at, _) = self.interface(interface)?;
+                self.queues(slice)?.share(at, weight)
+            }
+            ["queue", "report", slice] => self.queues(slice)?.report(),
+            ["police", slice, "off", ref link @ ..] if link.len() < 2 => {
+                let link = self.link(slice, link)?;
+                self.queues(slice)?.police(link, None)
+            }
+            ["police", slice, rate, burst, ref link @ ..] if link.len() < 2 => {
+                let link = self.link(slice, link)?;
+                self.queues(slice)?.police(link, Some((rate, burst)))
+            }
             ["report"] => self.report().map(|report| report.to_string()),
             _ => Err(format!(
                 "{line:?} is no command; there are: route add SLICE PREFIX LINK QUEUE, route reject SLICE PREFIX, \
                  route del SLICE PREFIX, routes SLICE FILE LINK QUEUE, slice admit SLICE, slice withdraw SLICE, \
-                 peer SLICE LINK ADDRESS:PORT, rate INTERFACE BPS, report, quit"
+                 peer SLICE LINK ADDRESS:PORT, rate INTERFACE BPS, queue add SLICE NAME INTERFACE KEY=VALUE..., \
+                 queue set SLICE NAME KEY=VALUE..., queue remove SLICE NAME send|drop, \
+                 queue share SLICE INTERFACE WEIGHT, queue report SLICE, police SLICE BPS OCTETS [LINK], \
+                 police SLICE off [LINK], report, quit"
             )),
         }
     }
@@ -91,12 +122,35 @@ impl<'a> Control<'a> {
     }
 
     fn way(&self, slice: &str, link: &str, queue: &str) -> Result<(u16, u16), String> {
-        let plan = self.slice_plan(slice)?;
-        let number = |kind: &str, names: &[String], name: &str| {
-            let at = names.iter().position(|other| other == name);
-            at.map(|at| at as u16).ok_or_else(|| format!("slice {slice} has no {kind} {name}"))
-        };
-        Ok((number("link", &plan.links, link)?, number("queue", &plan.queues, queue)?))
+        let queues = &self.running(slice)?.queues;
+        let queue = queues.get(queue).ok_or_else(|| format!("slice {slice} has no queue {queue}"))?;
+        let link = self.link(slice, &[link])?.ok_or("no link")?;
+        Ok((link, queue.0))
+    }
+
+    /// The number of a link, if one is named.
+    fn link(&self, slice: &str, name: &[&str]) -> Result<Option<u16>, String> {
+        let Some(name) = name.first() else { return Ok(None) };
+        let at = self.slice_plan(slice)?.links.iter().position(|other| other == name);
+        let at = at.ok_or_else(|| format!("slice {slice} has no link {name}"))?;
+        Ok(Some(at as u16))
+    }
+
+    fn interface(&self, name: &str) -> Result<(InterfaceId, Rate), String> {
+        let at = self.plan.interfaces.iter().position(|other| other.name == name);
+        let at = InterfaceId(at.ok_or_else(|| format!("there is no interface {name}"))? as u16);
+        Ok((at, self.rate_of(at)))
+    }
+
+    /// The rate that an interface began with.
+    fn rate_of(&self, at: InterfaceId) -> Rate {
+        self.plan.interfaces.get(usize::from(at.0)).map_or(Rate::MAX, |at| at.config.rate)
+    }
+
+    fn queues(&mut self, slice: &str) -> Result<queues::Running<'_>, String> {
+        let Self { running, handle, .. } = self;
+        let running = running.get_mut(slice).ok_or_else(|| format!("slice {slice} does not run"))?;
+        Ok(queues::Running { slice: running.number, handle, queues: &mut running.queues })
     }
 
     fn ask(&self, slice: &str, ask: Ask) -> Said {
@@ -124,7 +178,7 @@ impl<'a> Control<'a> {
         let (asks, asked) = channel();
         let thread = std::thread::Builder::new().name(format!("slice {name}"));
         let thread = thread.spawn(move || manager.run(&asked)).map_err(|error| said(&error))?;
-        self.running.insert(name.into(), Running { number, asks, thread });
+        self.running.insert(name.into(), Running { number, asks, thread, queues: queues::of_plan(plan) });
         Ok(format!("number {}", number.0))
     }
 
@@ -148,11 +202,10 @@ impl<'a> Control<'a> {
     }
 
     fn rate(&self, interface: &str, rate: &str) -> Said {
-        let at = self.plan.interfaces.iter().position(|other| other.name == interface);
-        let at = at.ok_or_else(|| format!("there is no interface {interface}"))?;
+        let (at, _) = self.interface(interface)?;
         let rate: u64 = rate.parse().map_err(|_| format!("{rate} is no rate in bits a second"))?;
         let rate = Rate::bits_per_second(rate).map_err(|error| said(&error))?;
-        let set = self.handle.set_rate(InterfaceId(at as u16), rate).map_err(|error| said(&error))?;
+        let set = self.handle.set_rate(at, rate).map_err(|error| said(&error))?;
         set.map(|()| String::new()).map_err(|error| said(&error))
     }
 

@@ -16,6 +16,7 @@ pub(crate) mod label;
 pub(crate) mod ports;
 #[path = "../support/program.rs"]
 pub(crate) mod program;
+pub(crate) mod queues;
 pub(crate) mod slice;
 
 use std::error::Error;

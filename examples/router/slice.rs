@@ -45,6 +45,8 @@ pub(crate) enum Ask {
     Routes { prefixes: Vec<(u32, u8)>, way: (u16, u16) },
     /// No route any more.
     Remove { prefix: (u32, u8) },
+    /// A queue is gone: what led there is dropped.
+    Forget { queue: u16 },
     /// What it did.
     Report,
     /// Nothing more: the thread ends.
@@ -439,6 +441,21 @@ impl Manager {
                     Some(_) => Ok(String::new()),
                     None => Err("there is no such route".into()),
                 }
+            }
+            Ask::Forget { queue: gone } => {
+                for at in 0..self.results.len() {
+                    let leads = |action: &Action| match action {
+                        Action::Forward { queue, .. } | Action::Neighbour { queue, .. } => *queue == gone,
+                        _ => false,
+                    };
+                    if self.results.get(at).is_some_and(leads) {
+                        self.set(at as u32, Action::Drop)?;
+                        if let Some(place) = self.results.get_mut(at) {
+                            *place = Action::Drop;
+                        }
+                    }
+                }
+                Ok(String::new())
             }
             Ask::Report => serde_json::to_string(&self.did()).map_err(|error| refused(&error)),
             Ask::End => {

@@ -7,6 +7,8 @@ use crate::decap::{AccessError, TunnelKind, UdpChecksum};
 use crate::egress::{EgressError, Encapsulation, LinkLayer, Payload};
 use crate::id::{InterfaceId, OptionId, SliceId};
 use crate::lookup::{TcamConfig, TcamError};
+use crate::node::scheduling::{ClassError, Policing, Policy, PolicyError, Scheduling, ShareRequest};
+use crate::queue::meter::MeterError;
 use crate::queue::{ConfigError, QueueConfig, Rate};
 use crate::slot::DscpModel;
 use crate::sram::AssignError;
@@ -31,7 +33,9 @@ pub struct Limits {
     pub descriptors: usize,
     /// Weight that each interface has to promise to all slices together: while every
     /// queue has packets waiting, a weight of `w` is worth at least `w / weights` of the
-    /// interface's rate, whoever is admitted later.
+    /// interface's rate, whoever is admitted later. Where slices have shares, these are what is
+    /// promised; the queues of a [class](crate::node::PriorityClass) that comes first have as
+    /// much among themselves.
     pub weights: u32,
     /// Octets of the longest frame.
     pub longest_frame: u32,
@@ -91,12 +95,22 @@ pub struct InterfaceConfig {
     pub overhead: u32,
     /// Octets that a weight of 1 earns a round; 0 for the longest frame and overhead.
     pub quantum: u32,
+    /// How its queues share it.
+    pub scheduling: Scheduling,
 }
 
 impl InterfaceConfig {
     /// An interface without link layer: a TUN device, or UDP sockets.
     pub const fn ip(address: Ipv4Addr, rate: Rate) -> Self {
-        Self { address, address_v6: None, link_layer: LinkLayer::Ip, rate, overhead: 0, quantum: 0 }
+        Self {
+            address,
+            address_v6: None,
+            link_layer: LinkLayer::Ip,
+            rate,
+            overhead: 0,
+            quantum: 0,
+            scheduling: Scheduling::Plain,
+        }
     }
 }
 
@@ -115,6 +129,9 @@ pub enum InterfaceError {
     /// The scheduler refused its quantum.
     #[error(transparent)]
     Queue(#[from] ConfigError),
+    /// The class that comes first was refused.
+    #[error(transparent)]
+    Class(#[from] ClassError),
     /// There is no such interface.
     #[error("there is no interface {0}")]
     Unknown(u16),
@@ -148,6 +165,54 @@ pub enum LinkError {
     Refused(#[from] AdmitError),
 }
 
+/// Why a queue of a running slice was not added, changed or removed, or its share was not
+/// changed. Nothing has changed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// The slice is not admitted, or is withdrawn.
+    #[error("there is no slice {0}")]
+    UnknownSlice(SliceId),
+    /// The slice has no such queue, or it was removed.
+    #[error("queue {asked} is removed or out of range: the slice has numbers up to {has}")]
+    UnknownQueue {
+        /// The queue asked for.
+        asked: u16,
+        /// Numbers that there are.
+        has: usize,
+    },
+    /// All numbers that were kept for the slice's queues are in use; those of queues that were
+    /// removed are until no packet waits there.
+    #[error("all {0} numbers of queues that the slice was admitted with are in use")]
+    Numbers(usize),
+    /// A queue stays at its interface, and in its class.
+    #[error("a queue stays at interface {0} and in its class")]
+    Moved(u16),
+    /// The slice's manager has given the weight to other queues of the slice.
+    #[error("the slice's other queues at the interface have a weight of {used}, and {granted} would be left")]
+    Shifted {
+        /// What they have.
+        used: u64,
+        /// What would be left for them.
+        granted: u64,
+    },
+    /// No slice would be admitted with such a queue or share.
+    #[error(transparent)]
+    Refused(#[from] AdmitError),
+}
+
+/// Why a policer of a running slice was not changed. Nothing has changed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PoliceError {
+    /// There is no such slice or link.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The meter was refused.
+    #[error(transparent)]
+    Meter(#[from] MeterError),
+}
+
 /// A link that a slice asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LinkRequest {
@@ -173,6 +238,8 @@ pub struct LinkRequest {
     pub udp_checksum: UdpChecksum,
     /// Whether the code option may name the destination of each packet.
     pub multipoint: bool,
+    /// What may come in by it.
+    pub police: Option<Policing>,
 }
 
 impl LinkRequest {
@@ -190,6 +257,7 @@ impl LinkRequest {
             dscp: 0,
             udp_checksum: UdpChecksum::Skip,
             multipoint: false,
+            police: None,
         }
     }
 }
@@ -218,18 +286,31 @@ impl LinkRequest {
 pub struct QueueRequest {
     /// Where it is.
     pub interface: InterfaceId,
-    /// Its share, 1 to 65,536: see [`Limits::weights`].
+    /// Its share, 1 to 65,536: see [`Limits::weights`]. Where slices have shares, it counts
+    /// among the slice's own queues only.
     pub weight: u32,
     /// Packets it may hold.
     pub limit_packets: u32,
     /// Octets it may hold.
     pub limit_octets: u64,
+    /// What it drops or marks beyond its limits; of a [plain](Scheduling::Plain) interface
+    /// nothing.
+    pub policy: Policy,
+    /// Whether it is of the class that the interface serves first.
+    pub priority: bool,
 }
 
 impl QueueRequest {
     /// A queue of `weight` for 256 packets.
     pub const fn new(interface: InterfaceId, weight: u32) -> Self {
-        Self { interface, weight, limit_packets: 256, limit_octets: u64::MAX }
+        Self {
+            interface,
+            weight,
+            limit_packets: 256,
+            limit_octets: u64::MAX,
+            policy: Policy::TailDrop,
+            priority: false,
+        }
     }
 
     /// As the scheduler is told.
@@ -276,6 +357,12 @@ pub struct SliceRequest {
     pub links: Vec<LinkRequest>,
     /// Queues, which the slice numbers from 0.
     pub queues: Vec<QueueRequest>,
+    /// Numbers of queues that are kept for those that are added while the slice runs.
+    pub more_queues: u16,
+    /// Its shares of interfaces that slices share.
+    pub shares: Vec<ShareRequest>,
+    /// What may come in by all of its links together.
+    pub police: Option<Policing>,
     /// Its slow path.
     pub slow_path: SlowPathRequest,
     /// Commands that may wait for the node, and replies for the manager.
@@ -283,7 +370,7 @@ pub struct SliceRequest {
 }
 
 impl SliceRequest {
-    /// 64 filters, 64 results, no memory, links or queues; 64 commands.
+    /// 64 filters, 64 results, no memory, links or queues; 16 queues more; 64 commands.
     pub const fn new(option: OptionId) -> Self {
         Self {
             option,
@@ -293,6 +380,9 @@ impl SliceRequest {
             sram_words: 0,
             links: Vec::new(),
             queues: Vec::new(),
+            more_queues: 16,
+            shares: Vec::new(),
+            police: None,
             slow_path: SlowPathRequest { per_second: 10_000, burst: 64, waiting: 256 },
             commands: 64,
         }
@@ -412,7 +502,16 @@ pub enum AdmitError {
     /// A port or tunnel was refused.
     #[error(transparent)]
     Port(#[from] AccessError),
-    /// A queue's weight was refused.
+    /// The interface has no class of queues that comes first.
+    #[error("interface {0} has no queues that come before others")]
+    NoPriority(u16),
+    /// A queue's policy was refused.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// A policer was refused.
+    #[error(transparent)]
+    Police(#[from] MeterError),
+    /// A queue's weight, or a slice's share, was refused.
     #[error(transparent)]
     Queue(#[from] ConfigError),
     /// A link's MTU was refused.

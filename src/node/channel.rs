@@ -12,6 +12,7 @@ use crate::code_option::CodeOptionSet;
 use crate::exit::Exception;
 use crate::id::{OptionId, SliceId};
 use crate::lookup::TcamError;
+use crate::node::scheduling::{Policy, PolicyError};
 use crate::packet::Packet;
 use crate::pipeline::Exceptional;
 use crate::queue::ConfigError;
@@ -69,6 +70,7 @@ pub struct Ticket(pub u64);
 pub(super) enum Command {
     SetResult { result: u32, action: Action },
     Configure { queue: u16, weight: u32, limit_packets: u32, limit_octets: u64 },
+    Policy { queue: u16, policy: Policy },
 }
 
 /// What a command did.
@@ -77,7 +79,7 @@ pub(super) enum Command {
 pub enum Done {
     /// The result is set, for all filters that name it.
     ResultSet,
-    /// The queue has its new share and limits.
+    /// The queue has its new share and limits, or its new policy.
     Configured,
 }
 
@@ -147,6 +149,9 @@ pub enum ControlError {
     /// The scheduler refused.
     #[error(transparent)]
     Queue(#[from] ConfigError),
+    /// The policy was refused.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
 }
 
 impl From<TcamError> for ControlError {

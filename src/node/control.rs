@@ -8,13 +8,14 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use core::sync::atomic::{AtomicBool, AtomicU64};
 
 use crate::exit::Exit;
-use crate::id::{EgressId, OptionId, QueueId, SliceId};
+use crate::id::{EgressId, OptionId, SliceId};
 use crate::key::{LookupKey, TableKey};
 use crate::lookup::{Filter, Plan, RangedFilter, Rank, TcamWriter, TernaryTable};
 use crate::node::channel::{
     Action, Command, ControlEnd, ControlError, ExceptionPacket, Injection, ManagerEnd, Reply, Spread, Ticket,
 };
-use crate::node::worker::{Account, Bank, SharedCounters};
+use crate::node::scheduling::Policy;
+use crate::node::worker::{Account, Bank, QueueMap, SharedCounters};
 use crate::sram::{SliceSram, Words};
 use crate::stats::{Count, Event, StatsBlock};
 
@@ -56,7 +57,7 @@ pub struct SliceControl<B> {
     pub(super) stats: Box<[SharedCounters]>,
     pub(super) first_result: u32,
     pub(super) results: u32,
-    pub(super) queues: Arc<[QueueId]>,
+    pub(super) queues: QueueMap,
     pub(super) sent: u64,
     /// Commands whose replies were not fetched.
     pub(super) open: usize,
@@ -199,6 +200,16 @@ impl<B> SliceControl<B> {
         self.command(Command::Configure { queue, weight, limit_packets, limit_octets })
     }
 
+    /// Gives one of the slice's queues another policy, which begins anew; packets that wait
+    /// stay. Refused where the interface is [plain](crate::node::Scheduling::Plain).
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`]; the command was not given.
+    pub fn set_policy(&mut self, queue: u16, policy: Policy) -> Result<Ticket, Busy> {
+        self.command(Command::Policy { queue, policy })
+    }
+
     fn command(&mut self, command: Command) -> Result<Ticket, Busy> {
         // As many replies as commands find room, so that none is ever lost.
         if self.open >= self.end.replies.buffer().capacity() || self.is_withdrawn() {
@@ -243,7 +254,7 @@ impl<B> SliceControl<B> {
     /// How many packets queue `queue` has sent; 0 for a queue the slice has not.
     pub fn queue_count(&self, queue: u16) -> Count {
         let queue = self.queues.get(usize::from(queue));
-        queue.map_or(Count::ZERO, |queue| self.read(Event::Sent(*queue)))
+        queue.map_or(Count::ZERO, |queue| self.read(Event::Sent(queue)))
     }
 
     /// Adds up what all workers counted.
@@ -255,7 +266,7 @@ impl<B> SliceControl<B> {
     /// moves.
     pub fn account(&self) -> Account {
         let results = self.first_result..self.first_result + self.results;
-        Account::sum(&self.stats, self.slice, &results, &self.queues)
+        Account::sum(&self.stats, self.slice, &results, Some(&self.queues))
     }
 
     /// The exception of a worker that has waited the longest there. Workers take turns.

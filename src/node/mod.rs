@@ -34,13 +34,18 @@ mod admit;
 mod channel;
 mod control;
 mod rate_limit;
+mod scheduling;
 mod worker;
 
 pub use admit::{
-    AdmitError, InterfaceConfig, InterfaceError, Limits, LinkError, LinkRequest, QueueRequest, SliceRequest,
-    SlowPathRequest,
+    AdmitError, InterfaceConfig, InterfaceError, Limits, LinkError, LinkRequest, PoliceError, QueueError,
+    QueueRequest, SliceRequest, SlowPathRequest,
 };
 pub use channel::{Action, ControlError, Done, ExceptionPacket, Injection, Reply, Ticket};
 pub use control::{Busy, SliceControl};
 pub use rate_limit::RateLimit;
-pub use worker::{Account, FollowError, Follower, Forward, Forwarder, Monitor, Node};
+pub use scheduling::{
+    ClassError, Levels, Metering, Policed, Policing, Policy, PolicyError, PriorityClass, Scheduling,
+    ShareRequest,
+};
+pub use worker::{Account, FollowError, Follower, Forward, Forwarder, Monitor, Node, Remains};

@@ -4,15 +4,22 @@
 mod account;
 mod change;
 mod commands;
+mod discipline;
 mod follower;
 mod forwarder;
+mod gates;
 mod interfaces;
 mod links;
+mod policers;
+mod queue_map;
+mod queues;
 mod resource;
 
 pub use account::{Account, Monitor};
 pub use follower::{FollowError, Follower, Forward};
 pub use forwarder::Forwarder;
+pub(super) use queue_map::QueueMap;
+pub use queues::Remains;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -31,7 +38,8 @@ use crate::exit::{DropReason, Exit};
 use crate::id::{EgressId, InterfaceId, LinkId, QueueId, SliceId};
 use crate::lookup::{Tcam, TcamConfig, TcamReader, TcamWriter, TernaryTable};
 use crate::node::admit::{
-    AdmitError, InterfaceConfig, InterfaceError, Limits, LinkError, LinkRequest, QueueRequest, SliceRequest,
+    AdmitError, InterfaceConfig, InterfaceError, Limits, LinkError, LinkRequest, PoliceError, QueueError,
+    QueueRequest, SliceRequest,
 };
 use crate::node::channel::{
     Action, Command, CommandEnd, ControlError, Done, ExceptionPacket, Injection, PacketEnd, Reply, Spread,
@@ -39,6 +47,7 @@ use crate::node::channel::{
 };
 use crate::node::control::SliceControl;
 use crate::node::rate_limit::RateLimit;
+use crate::node::scheduling::{Policed, Policing, Policy, PolicyError, Scheduling, ShareRequest};
 use crate::packet::Packet;
 use crate::pipeline::{Drained, Exceptional, FastPath, SlowPath, Trace, drain_with};
 use crate::queue::{
@@ -50,12 +59,14 @@ use crate::sram::{Region, SramBank};
 use crate::stats::{AtomicCount, Cells, Count, Counters, Event, ROW, SliceAccount, StatsBlock};
 use crate::store::Store;
 use crate::time::Nanos;
-use change::{Admitted, Change, Crew};
+use change::{Admitted, Change, Crew, Holder, Leaving, QueueSetting};
+use discipline::{Discipline, Size};
 use forwarder::{Seat, take_turn};
+use gates::{Gate, GateCounts};
 
 pub(super) type Bank = SramBank<Box<[AtomicU32]>, Box<[Region]>>;
 pub(super) type SharedCounters = Counters<Arc<[AtomicCount]>, Arc<[AtomicCount]>, Arc<[AtomicCount]>>;
-type Scheduler<B> = Paced<BoxedWdrr<Packet<B>>>;
+type Scheduler<B> = Paced<Discipline<B>>;
 type Links = Access<Box<[PortEntry]>, Box<[TunnelEntry]>>;
 /// The template of a record has the record's number.
 type WaysOut = Egresses<Box<[Egress]>, Box<[Template]>>;
@@ -91,13 +102,16 @@ struct Slice {
     admission: Admission,
     /// By the slice's own number; a link may be closed while others run.
     links: Vec<Option<LinkRequest>>,
-    queues: Arc<[QueueId]>,
-    /// What was granted to each of them.
-    granted: Vec<QueueRequest>,
-    /// The weights that they have now.
-    weights: Vec<u32>,
-    /// Their sums, by interface.
-    shares: Vec<Share>,
+    /// By the slice's own number.
+    queues: Vec<Option<OwnQueue>>,
+    /// The same for others to read.
+    map: QueueMap,
+    /// Weights of its queues by interface: of those that come first, and of the others.
+    weights: Vec<[Share; 2]>,
+    /// Its shares where slices have shares, as it asked for.
+    shares: Vec<ShareRequest>,
+    /// What holds it and its links to their rates.
+    policers: Vec<Policer>,
     first_result: u32,
     /// What each result leads to, if it leads out: for links that change.
     results: Box<[Option<WayOut>]>,
@@ -108,6 +122,26 @@ struct Slice {
     /// Set when the slice is taken away. What its control can reach stays reserved until
     /// that is dropped.
     withdrawn: Arc<AtomicBool>,
+}
+
+/// A queue that a slice has, or had and that is not empty at all workers yet.
+#[derive(Debug)]
+struct OwnQueue {
+    id: QueueId,
+    granted: QueueRequest,
+    /// As it is now.
+    config: QueueConfig,
+    /// Set when it was removed: counts the workers where packets of it may wait.
+    leaving: Option<Arc<AtomicUsize>>,
+}
+
+/// What holds a slice, or one of its links, to its rate.
+#[derive(Debug)]
+struct Policer {
+    link: Option<u16>,
+    policing: Policing,
+    /// Of each worker.
+    counts: Box<[GateCounts]>,
 }
 
 /// A result that leads through a link.
@@ -160,6 +194,45 @@ impl Slice {
     fn open_links(&self) -> impl Iterator<Item = &LinkRequest> {
         self.links.iter().flatten()
     }
+
+    /// What its queues were granted, those that are not empty yet included.
+    fn granted(&self) -> impl Iterator<Item = &QueueRequest> {
+        self.queues.iter().flatten().map(|queue| &queue.granted)
+    }
+
+    /// A queue that was not removed.
+    fn queue(&self, number: u16) -> Option<&OwnQueue> {
+        self.queues.get(usize::from(number))?.as_ref().filter(|queue| queue.leaving.is_none())
+    }
+
+    /// The weights of its queues of the interface and the class of `of`.
+    fn weight(&self, of: &QueueRequest) -> Share {
+        let classes = self.weights.get(usize::from(of.interface.0)).copied().unwrap_or_default();
+        let [ordinary, priority] = classes;
+        if of.priority { priority } else { ordinary }
+    }
+
+    fn set_weight(&mut self, of: &QueueRequest, share: Share) {
+        let at = usize::from(of.interface.0);
+        if at >= self.weights.len() {
+            self.weights.resize(at + 1, [Share::default(); 2]);
+        }
+        if let Some([ordinary, priority]) = self.weights.get_mut(at) {
+            *(if of.priority { priority } else { ordinary }) = share;
+        }
+    }
+
+    /// Its share of an interface where slices have shares: 1 if it does not say.
+    fn share_at(&self, interface: InterfaceId) -> Option<u32> {
+        share_at(&self.shares, self.granted(), interface)
+    }
+}
+
+fn share_at<'a>(
+    shares: &[ShareRequest], mut queues: impl Iterator<Item = &'a QueueRequest>, interface: InterfaceId,
+) -> Option<u32> {
+    let said = shares.iter().find(|share| share.interface == interface).map(|share| share.weight);
+    said.or_else(|| queues.any(|queue| queue.interface == interface && !queue.priority).then_some(1))
 }
 
 fn boxed<T>(count: usize, new: impl FnMut() -> T) -> Box<[T]> {
@@ -177,7 +250,7 @@ const MAX_INTERFACES: usize = 16;
 fn counters(limits: &Limits) -> SharedCounters {
     Counters {
         egresses: cells(limits.results as usize),
-        queues: cells(MAX_INTERFACES * limits.queues as usize),
+        queues: cells(QueueMap::counters(limits)),
         slices: cells((usize::from(limits.slices) + 1) * ROW),
     }
 }
@@ -225,6 +298,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     /// while another worker has not taken earlier ones.
     pub fn poll_control(&mut self, now: Nanos, budget: usize) -> usize {
         self.here.path.table.quiescent();
+        self.here.see_off();
         self.crew.flush();
         let (mut done, mut idle) = (0, 0);
         while done < budget && idle < self.slices.len() && self.crew.has_room() {
@@ -286,11 +360,6 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     /// The fast path.
     pub const fn path(&self) -> &Path<C> {
         &self.here.path
-    }
-
-    /// The physical queues of a slice, in the order of its own numbers.
-    pub fn queues_of(&self, slice: SliceId) -> &[QueueId] {
-        self.slice(slice).map_or(&[], |state| &state.queues)
     }
 
     fn slice(&self, slice: SliceId) -> Option<&Slice> {

@@ -55,10 +55,12 @@
 //! it, unless the [`SlowPath`] takes it.
 
 mod drain;
+mod police;
 mod slow_path;
 mod trace;
 
 pub use drain::{Drained, drain, drain_with};
+pub use police::{NoPolice, Police};
 pub use slow_path::{Exceptional, KeepInSlot, NoSlowPath, SlowPath};
 pub use trace::{NoTrace, Step, Trace};
 
@@ -113,6 +115,9 @@ struct Lane {
     source: Endpoint,
     outer_class: u8,
     injected: bool,
+    /// Drop precedence, if anybody [polices](Police). As wide as the two above together: a lane
+    /// is cleared word by word.
+    precedence: u16,
 }
 
 impl<D, C, T, E, M, S> FastPath<D, C, T, E, M, S>
@@ -148,7 +153,7 @@ where
         Q: WdrrScheduler<Handle = Packet<B>> + ?Sized,
         X: SlowPath<B> + ?Sized,
     {
-        self.run(now, vector, queues, slow_path, &mut NoTrace)
+        self.run(now, vector, queues, slow_path, &mut NoPolice, &mut NoTrace)
     }
 
     /// [`process`](Self::process), and tells `trace` what each block saw and decided
@@ -164,17 +169,36 @@ where
         X: SlowPath<B> + ?Sized,
         R: Trace + ?Sized,
     {
-        self.run(now, vector, queues, slow_path, trace)
+        self.run(now, vector, queues, slow_path, &mut NoPolice, trace)
     }
 
-    #[inline(always)]
-    fn run<B, Q, X, R, const N: usize>(
-        &mut self, now: Nanos, vector: &mut [Slot<B>; N], queues: &mut Q, slow_path: &mut X, trace: &mut R,
+    /// [`process_traced`](Self::process_traced) of packets that links bring at most as fast as
+    /// `police` lets them. Compiled for itself, too; [`NoTrace`] sees nothing of it.
+    #[inline(never)]
+    pub fn process_policed<B, Q, X, P, R, const N: usize>(
+        &mut self, now: Nanos, vector: &mut [Slot<B>; N], queues: &mut Q, slow_path: &mut X, police: &mut P,
+        trace: &mut R,
     ) -> usize
     where
         B: AsRef<[u8]> + AsMut<[u8]>,
         Q: WdrrScheduler<Handle = Packet<B>> + ?Sized,
         X: SlowPath<B> + ?Sized,
+        P: Police,
+        R: Trace + ?Sized,
+    {
+        self.run(now, vector, queues, slow_path, police, trace)
+    }
+
+    #[inline(always)]
+    fn run<B, Q, X, P, R, const N: usize>(
+        &mut self, now: Nanos, vector: &mut [Slot<B>; N], queues: &mut Q, slow_path: &mut X, police: &mut P,
+        trace: &mut R,
+    ) -> usize
+    where
+        B: AsRef<[u8]> + AsMut<[u8]>,
+        Q: WdrrScheduler<Handle = Packet<B>> + ?Sized,
+        X: SlowPath<B> + ?Sized,
+        P: Police,
         R: Trace + ?Sized,
     {
         let Self { decap, options, table, egress, sram, stats } = self;
@@ -219,6 +243,9 @@ where
                 // need not be put aside.
                 (lane.admission, lane.window) = (admission, window);
                 (lane.source, lane.outer_class) = (source, traffic_class);
+                if P::ACTIVE && !injected {
+                    lane.precedence = police.police(now, admission, len.into())?.into();
+                }
                 let cx = context(lane, now, sram);
                 let query = options.parse(admission.option, octets, &cx);
                 if traced {
@@ -289,7 +316,8 @@ where
                 let exit = match formatted {
                     Ok((id, record, outgoing)) => {
                         let ecn_capable = record.ecn_capable(&outgoing);
-                        let arrival = Arrival { octets, precedence: 0, ecn_capable };
+                        let precedence = if P::ACTIVE { lane.precedence as u8 } else { 0 };
+                        let arrival = Arrival { octets, precedence, ecn_capable };
                         match queues.enqueue(now, record.queue(), packet, arrival) {
                             Ok(()) => {
                                 stats.record(Event::Queued(id), octets);

@@ -94,6 +94,12 @@ impl<W: WdrrScheduler, S: Store<Item = Scheduled<W>>> QueueManager<S> {
         self.schedulers.items().get(scheduler).map(|item| &item.scheduler)
     }
 
+    /// A scheduler, to change what does not move the time at which it is due: limits, shares,
+    /// policies.
+    pub fn scheduler_mut(&mut self, scheduler: usize) -> Option<&mut W> {
+        self.schedulers.items_mut().get_mut(scheduler).map(|item| &mut item.scheduler)
+    }
+
     /// Changes a scheduler: its rate, say, which takes effect at once. `None` if there is no
     /// such scheduler.
     pub fn change<T>(&mut self, now: Nanos, scheduler: usize, change: impl FnOnce(&mut W) -> T) -> Option<T> {
@@ -155,8 +161,9 @@ impl<W: WdrrScheduler, S: Store<Item = Scheduled<W>>> QueueManager<S> {
         (taken > 0 || !stays()).then_some(())
     }
 
+    /// The number of a queue in its scheduler.
     #[inline(always)]
-    const fn local(&self, queue: QueueId) -> QueueId {
+    pub const fn local(&self, queue: QueueId) -> QueueId {
         QueueId(queue.0 & ((1 << self.bits) - 1))
     }
 

@@ -129,7 +129,7 @@ impl<H: WdrrScheduler, L: WdrrScheduler<Handle = H::Handle>> Priority<H, L> {
 
     /// The queue's number in its class: `Err` in the class `low`.
     #[inline(always)]
-    const fn local(&self, queue: QueueId) -> Result<QueueId, QueueId> {
+    pub(crate) const fn local(&self, queue: QueueId) -> Result<QueueId, QueueId> {
         match queue.0.checked_sub(self.first) {
             None => Ok(queue),
             Some(local) => Err(QueueId(local)),

@@ -15,7 +15,7 @@ use crate::id::{InterfaceId, SliceId};
 use crate::io::Buffers;
 use crate::node::{
     Account, AdmitError, Forward, InterfaceConfig, InterfaceError, LinkError, LinkRequest, Monitor, Node,
-    SliceControl, SliceRequest,
+    PoliceError, Policing, QueueError, QueueRequest, Remains, ShareRequest, SliceControl, SliceRequest,
 };
 use crate::queue::Rate;
 use crate::runtime::bound::{BoxedPort, PortReport, PortView};
@@ -222,6 +222,57 @@ where
         &self, slice: SliceId, link: u16, peer: SocketAddr,
     ) -> Result<Result<(), LinkError>, Stopped> {
         self.ask(move |worker, _| worker.forward_mut().set_peer(slice, link, peer))
+    }
+
+    /// [`Node::add_queue`].
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`]; then [`QueueError`].
+    pub fn add_queue(&self, slice: SliceId, queue: QueueRequest) -> Result<Result<u16, QueueError>, Stopped> {
+        self.ask(move |worker, _| worker.forward_mut().add_queue(slice, queue))
+    }
+
+    /// [`Node::change_queue`].
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`]; then [`QueueError`].
+    pub fn change_queue(
+        &self, slice: SliceId, queue: u16, request: QueueRequest,
+    ) -> Result<Result<(), QueueError>, Stopped> {
+        self.ask(move |worker, _| worker.forward_mut().change_queue(slice, queue, request))
+    }
+
+    /// [`Node::remove_queue`].
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`]; then [`QueueError`].
+    pub fn remove_queue(
+        &self, slice: SliceId, queue: u16, remains: Remains,
+    ) -> Result<Result<QueueRequest, QueueError>, Stopped> {
+        self.ask(move |worker, _| worker.forward_mut().remove_queue(slice, queue, remains))
+    }
+
+    /// [`Node::set_share`].
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`]; then [`QueueError`].
+    pub fn set_share(&self, slice: SliceId, share: ShareRequest) -> Result<Result<(), QueueError>, Stopped> {
+        self.ask(move |worker, _| worker.forward_mut().set_share(slice, share))
+    }
+
+    /// [`Node::set_policer`].
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`]; then [`PoliceError`].
+    pub fn set_policer(
+        &self, slice: SliceId, link: Option<u16>, policing: Option<Policing>,
+    ) -> Result<Result<(), PoliceError>, Stopped> {
+        self.ask(move |worker, _| worker.forward_mut().set_policer(slice, link, policing))
     }
 
     /// [`Node::account`]: over all workers.

@@ -21,6 +21,10 @@ pub trait Cells {
     /// Sets the counter at `at` to 0, for a new owner; outside, nothing.
     fn clear(&mut self, at: usize);
 
+    /// Adds what was counted at `from` to what was counted at `to`, and sets the counter at
+    /// `from` to 0; if either is outside, nothing. Who reads meanwhile may see it at both.
+    fn give(&mut self, from: usize, to: usize);
+
     /// How many there are.
     fn count(&self) -> usize;
 }
@@ -39,6 +43,13 @@ impl<S: Store<Item = Count>> Cells for S {
     fn clear(&mut self, at: usize) {
         if let Some(count) = self.items_mut().get_mut(at) {
             *count = Count::ZERO;
+        }
+    }
+    fn give(&mut self, from: usize, to: usize) {
+        let given = Cells::get(self, from);
+        if let Some(count) = self.items_mut().get_mut(to).filter(|_| from != to) {
+            *count += given;
+            self.clear(from);
         }
     }
     fn count(&self) -> usize {
@@ -64,12 +75,17 @@ impl AtomicCount {
     pub const ZERO: Self = Self { packets: AtomicU64::new(0), octets: AtomicU64::new(0) };
 
     #[inline(always)]
-    fn bump(&self, octets: u32) {
+    pub(crate) fn bump(&self, octets: u32) {
         self.packets.store(self.packets.load(Relaxed).wrapping_add(1), Relaxed);
         self.octets.store(self.octets.load(Relaxed).wrapping_add(u64::from(octets)), Relaxed);
     }
 
-    fn read(&self) -> Count {
+    fn put(&self, count: Count) {
+        self.packets.store(count.packets, Relaxed);
+        self.octets.store(count.octets, Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Count {
         Count { packets: self.packets.load(Relaxed), octets: self.octets.load(Relaxed) }
     }
 }
@@ -88,8 +104,14 @@ macro_rules! shared_cells {
             }
             fn clear(&mut self, at: usize) {
                 if let Some(count) = <[AtomicCount]>::get(self, at) {
-                    count.packets.store(0, Relaxed);
-                    count.octets.store(0, Relaxed);
+                    count.put(Count::ZERO);
+                }
+            }
+            fn give(&mut self, from: usize, to: usize) {
+                let given = Cells::get(self, from);
+                if let Some(count) = <[AtomicCount]>::get(self, to).filter(|_| from != to) {
+                    count.put(count.read() + given);
+                    self.clear(from);
                 }
             }
             fn count(&self) -> usize {

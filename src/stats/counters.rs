@@ -114,6 +114,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_counted_is_given_to_another_counter() {
+        fn check(mut cells: impl Cells) {
+            [(0, 5), (0, 6), (1, 7)].into_iter().for_each(|(at, octets)| cells.add(at, octets));
+            cells.give(0, 1);
+            assert_eq!((cells.get(0), cells.get(1)), (Count::ZERO, Count { packets: 3, octets: 18 }));
+            // Nothing is lost to nowhere, or to itself.
+            [(1, 2), (2, 1), (1, 1)].into_iter().for_each(|(from, to)| cells.give(from, to));
+            assert_eq!(cells.get(1), Count { packets: 3, octets: 18 });
+        }
+        check([Count::ZERO; 2]);
+        check(&[const { AtomicCount::ZERO }; 2][..]);
+    }
+
+    #[test]
     fn an_account_adds_up_all_exits() {
         let slices = [Count::ZERO; 3 * ROW];
         let mut stats = Counters { egresses: [Count::ZERO; 1], queues: [Count::ZERO; 1], slices };

@@ -1,8 +1,9 @@
 //! Isolation as a theorem: whatever slice B does, slice A's packets, verdicts, counters
 //! and memory are those of a run without B.
 
+use crate::queues::{queue_request, schedulings};
 use crate::world::*;
-use fastpath::node::{Action, SliceControl};
+use fastpath::node::{Action, Policing, Policy, QueueRequest, Remains, Scheduling, SliceControl};
 use fastpath::prelude::*;
 use proptest::prelude::*;
 
@@ -16,6 +17,11 @@ enum Step {
     Insert(u32, u128, u128, u32),
     Remove(u32, u128, u128),
     Memory(usize, u32),
+    /// What the node's owner does for a slice.
+    Queue(u16, QueueRequest),
+    RemoveQueue(u16, bool),
+    Policy(u16, Policy),
+    Police(Option<u16>, u32),
 }
 
 fn inner() -> impl Strategy<Value = Vec<u8>> {
@@ -41,6 +47,36 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// The same, and all that may become of a slice's queues and policers.
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => step(),
+        1 => (0u16..3, queue_request()).prop_map(|(queue, request)| Step::Queue(queue, request)),
+        1 => (0u16..3, any::<bool>()).prop_map(|(queue, drops)| Step::RemoveQueue(queue, drops)),
+        1 => (0u16..3, queue_request()).prop_map(|(queue, request)| Step::Policy(queue, request.policy)),
+        1 => (prop::option::of(0u16..2), 1u32..200).prop_map(|(link, octets)| Step::Police(link, octets)),
+    ]
+}
+
+/// A step that the node's owner takes.
+fn own(step: &Step, node: &mut Routers, slice: SliceId) {
+    match step {
+        Step::Queue(queue, request) => {
+            let changed = node.change_queue(slice, *queue, *request).map(|()| *queue);
+            let _ = changed.or_else(|_| node.add_queue(slice, *request));
+        }
+        Step::RemoveQueue(queue, drops) => {
+            let remains = if *drops { Remains::Drop } else { Remains::Send };
+            let _ = node.remove_queue(slice, *queue, remains);
+        }
+        Step::Police(link, octets) => {
+            let policing = Policing::limit(Rate::bits_per_second(1_000_000).unwrap(), *octets);
+            let _ = node.set_policer(slice, *link, Some(policing));
+        }
+        _ => {}
+    }
+}
+
 /// What became of an update of filters.
 type Update = Result<Option<u32>, fastpath::node::ControlError>;
 
@@ -63,6 +99,10 @@ fn take(
         Step::Memory(at, word) => {
             control.memory().set(*at, *word);
         }
+        Step::Policy(queue, policy) => {
+            control.set_policy(*queue, *policy).unwrap();
+        }
+        Step::Queue(..) | Step::RemoveQueue(..) | Step::Police(..) => {}
     }
     None
 }
@@ -82,9 +122,11 @@ struct Seen {
 }
 
 /// Runs A's steps, with those of B between them, and returns what A sees.
-fn observe(option: u8, a: &[Step], b: &[(u8, Step)]) -> Seen {
-    let mut node = node();
-    let mut control = node.admit(request(option, 100)).unwrap();
+fn observe(scheduling: Scheduling, option: u8, a: &[Step], b: &[(u8, Step)]) -> Seen {
+    let mut node = node_with(scheduling);
+    let mut asked = request(option, 100);
+    asked.police = Some(Policing::limit(Rate::bits_per_second(200_000).unwrap(), 150));
+    let mut control = node.admit(asked).unwrap();
     let mut other = node.admit(request(1 - option, 200)).unwrap();
     ordinary_routes(&mut node, &mut control);
     if !b.is_empty() {
@@ -100,12 +142,13 @@ fn observe(option: u8, a: &[Step], b: &[(u8, Step)]) -> Seen {
             frames.extend(take(step, 100, &mut control, &mut updates));
         }
         let mut mixed = Vec::new();
-        let mut own = frames.into_iter();
+        let mut frames = frames.into_iter();
         for (before, step) in b.iter().skip(8 * round).take(8) {
-            mixed.extend(own.by_ref().take(usize::from(*before)));
+            mixed.extend(frames.by_ref().take(usize::from(*before)));
+            own(step, &mut node, other.slice());
             mixed.extend(take(step, 200, &mut other, &mut Vec::new()));
         }
-        mixed.extend(own);
+        mixed.extend(frames);
         let out = run(&mut node, Nanos::from_millis(round as u64), mixed);
         // The source port of the outer header is the link's.
         sent.extend(
@@ -142,7 +185,19 @@ proptest! {
         option in 0u8..2, a in prop::collection::vec(step(), 1..60),
         b in prop::collection::vec((0u8..4, step()), 1..120),
     ) {
-        prop_assert_eq!(observe(option, &a, &[]), observe(option, &a, &b));
+        let plain = Scheduling::Plain;
+        prop_assert_eq!(observe(plain, option, &a, &[]), observe(plain, option, &a, &b));
+    }
+
+    /// The same where interfaces are shared in other ways, and with whatever policers, policies
+    /// and queues B has and gets. A has a policer, too.
+    #[test]
+    fn no_policy_of_a_slice_changes_what_another_gets(
+        kind in 0..5usize, option in 0u8..2, a in prop::collection::vec(step(), 1..60),
+        b in prop::collection::vec((0u8..4, any_step()), 1..120),
+    ) {
+        let kind = schedulings()[kind];
+        prop_assert_eq!(observe(kind, option, &a, &[]), observe(kind, option, &a, &b));
     }
 }
 
@@ -151,7 +206,8 @@ proptest! {
 #[test]
 fn the_theorem_sees_a_filter_of_its_own() {
     let frame = Step::Frame(0, ipv4(2, [10, 1, 2, 3], 1));
-    let alone = observe(0, std::slice::from_ref(&frame), &[]);
-    let mine = observe(0, &[Step::Insert(0, 0, 0, 3), frame], &[]);
+    let plain = Scheduling::Plain;
+    let alone = observe(plain, 0, std::slice::from_ref(&frame), &[]);
+    let mine = observe(plain, 0, &[Step::Insert(0, 0, 0, 3), frame], &[]);
     assert_ne!(alone.sent, mine.sent);
 }

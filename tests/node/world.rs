@@ -3,8 +3,8 @@
 use fastpath::code_option::ipv4::{Ipv4, Ipv4Key};
 use fastpath::egress::{Egress, LinkLayer, Tunnel};
 use fastpath::node::{
-    Action, InterfaceConfig, Limits, LinkRequest, Node, QueueRequest, Reply, SliceControl, SliceRequest,
-    SlowPathRequest,
+    Action, InterfaceConfig, Limits, LinkRequest, Node, QueueRequest, Reply, Scheduling, SliceControl,
+    SliceRequest, SlowPathRequest,
 };
 use fastpath::prelude::*;
 use std::net::SocketAddrV4;
@@ -33,12 +33,18 @@ impl CodeOption for Label {
 
 /// A node with two interfaces of 10 Gb/s: 10.0.0.1 and 10.0.1.1.
 pub(crate) fn node() -> Routers {
+    node_with(Scheduling::Plain)
+}
+
+/// The same with interfaces that are shared so.
+pub(crate) fn node_with(scheduling: Scheduling) -> Routers {
     let limits =
         Limits { slices: 4, queues: 8, descriptors: 16_384, sram_words: 64, ports: 16, ..Limits::default() };
     let mut node = Node::new((Ipv4::default(), Label), limits);
     for at in 0..2 {
         let rate = Rate::bits_per_second(10_000_000_000).unwrap();
-        node.add_interface(InterfaceConfig::ip([10, 0, at, 1].into(), rate)).unwrap();
+        let config = InterfaceConfig::ip([10, 0, at, 1].into(), rate);
+        node.add_interface(InterfaceConfig { scheduling, ..config }).unwrap();
     }
     node
 }

@@ -61,6 +61,17 @@ fn a_command_that_cannot_be_is_answered_and_changes_nothing() {
             ("slice withdraw green", "green"),
             ("peer red red-middle anywhere", "anywhere"),
             ("rate nowhere 1000", "nowhere"),
+            ("queue add red more nowhere weight=1", "nowhere"),
+            ("queue add red red-out middle", "red-out"),
+            ("queue add red more middle weight=0", "weight=0"),
+            ("queue add red more middle wait=0", "wait"),
+            ("queue add red more middle red=9-5", "limits only"),
+            ("queue add red more middle priority=yes", "come before others"),
+            ("queue set red nowhere weight=1", "nowhere"),
+            ("queue remove red red-out away", "away"),
+            ("queue share green middle 5", "green"),
+            ("police red 5 5", "rate=5"),
+            ("police red 5000 5 nowhere", "nowhere"),
             ("rate middle 0", ""),
             ("\u{1b}[0m\u{0}", ""),
         ] {
@@ -68,5 +79,27 @@ fn a_command_that_cannot_be_is_answered_and_changes_nothing() {
             assert!(said.contains(named), "{command}: {said}");
         }
         world.net.run("reda", "ping -n -c 2 -i 0.2 -W 3 192.168.2.2").unwrap();
+    });
+}
+
+#[test]
+fn queues_and_policers_change_while_hosts_talk() {
+    with_world("queues", Plan::default(), |world| {
+        let ask = |world: &mut crate::world::World, command: &str| {
+            world.routers[0].ask(command).unwrap_or_else(|said| panic!("{command}: {said}"))
+        };
+        let ping = "ping -n -c 2 -i 0.2 -W 3 192.168.2.2";
+        ask(world, "queue add red more middle weight=3 limit_packets=50");
+        ask(world, "route add red 192.168.2.0/24 red-middle more");
+        world.net.run("reda", ping).unwrap();
+        ask(world, "queue set red more weight=2");
+        ask(world, "queue remove red more send");
+        assert!(world.net.run("reda", "ping -n -c 1 -W 1 192.168.2.2").is_err(), "it leads nowhere");
+        ask(world, "route add red 192.168.2.0/24 red-middle red-out");
+        world.net.run("reda", ping).unwrap();
+        ask(world, "police red 1000 1");
+        assert!(world.net.run("reda", "ping -n -c 1 -W 1 192.168.2.2").is_err(), "nothing may come in");
+        ask(world, "police red off");
+        world.net.run("reda", ping).unwrap();
     });
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use fastpath::code_option::ipv4::Ipv4;
 use fastpath::id::InterfaceId;
 use fastpath::node::{
-    Action, ExceptionPacket, Injection, InterfaceConfig, Limits, LinkRequest, Node, SliceControl,
+    Action, ExceptionPacket, Injection, InterfaceConfig, Levels, Limits, LinkRequest, Node, Policing, Policy,
+    PriorityClass, QueueRequest, Remains, Scheduling, SliceControl,
 };
 use fastpath::prelude::*;
+use fastpath::queue::policy::{CoDelConfig, RedConfig, RedUnit};
 use fastpath::runtime::{Fleet, Report, Settings};
 use proptest::prelude::*;
 
@@ -84,6 +86,38 @@ enum Op {
     },
     /// An interface goes, or comes.
     Interface,
+    AddQueue {
+        of: usize,
+        request: QueueRequest,
+    },
+    ChangeQueue {
+        of: usize,
+        queue: u16,
+        request: QueueRequest,
+    },
+    RemoveQueue {
+        of: usize,
+        queue: u16,
+        remains: Remains,
+    },
+    Police {
+        of: usize,
+        link: Option<u16>,
+        kilo: u32,
+    },
+}
+
+fn queue() -> impl Strategy<Value = QueueRequest> {
+    let red = RedConfig { weight: 1, ..RedConfig::recommended(RedUnit::Packets, 3, Nanos(1000)) };
+    let codel = CoDelConfig {
+        target: Nanos::from_micros(20),
+        interval: Nanos::from_micros(40),
+        ..CoDelConfig::INTERNET
+    };
+    let policy = prop_oneof![Just(Policy::TailDrop), Just(Policy::Red(red)), Just(Policy::CoDel(codel))];
+    (0..2u16, 1..9u32, 1..60u32, policy, any::<bool>()).prop_map(|(at, weight, limit, policy, priority)| {
+        QueueRequest { limit_packets: limit, policy, priority, ..QueueRequest::new(InterfaceId(at), weight) }
+    })
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -106,6 +140,14 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..2u16, 1..2_000_000u32).prop_map(|(at, kilo)| Op::Rate { at, kilo }),
         1 => (worker, 0..2u16).prop_map(|(worker, at)| Op::Port { worker, at }),
         1 => Just(Op::Interface),
+        2 => (0..3usize, queue()).prop_map(|(of, request)| Op::AddQueue { of, request }),
+        1 => (0..3usize, 0..4u16, queue())
+            .prop_map(|(of, queue, request)| Op::ChangeQueue { of, queue, request }),
+        1 => (0..3usize, 0..4u16, any::<bool>()).prop_map(|(of, queue, drops)| {
+            Op::RemoveQueue { of, queue, remains: if drops { Remains::Drop } else { Remains::Send } }
+        }),
+        1 => (0..3usize, prop::option::of(0..3u16), 1..2_000_000u32)
+            .prop_map(|(of, link, kilo)| Op::Police { of, link, kilo }),
     ]
 }
 
@@ -118,6 +160,7 @@ struct World {
     now: Nanos,
     arrived: u64,
     room: u64,
+    scheduling: Scheduling,
 }
 
 /// Ports of the slices: 100 and up, 110 and up, ...
@@ -125,8 +168,15 @@ fn port_of(slice: SliceId, link: u16) -> u16 {
     90 + 10 * slice.0 + link
 }
 
-fn interface(at: u8) -> InterfaceConfig {
-    InterfaceConfig::ip([10, 0, at, 1].into(), Rate::bits_per_second(200_000_000).unwrap())
+fn interface(at: u8, scheduling: Scheduling) -> InterfaceConfig {
+    let rate = Rate::bits_per_second(200_000_000).unwrap();
+    InterfaceConfig { scheduling, ..InterfaceConfig::ip([10, 0, at, 1].into(), rate) }
+}
+
+fn schedulings() -> [Scheduling; 4] {
+    let class = PriorityClass { queues: 3, rate: Rate::bits_per_second(50_000_000).unwrap(), burst: 4096 };
+    let with = |levels| Scheduling::Managed { levels, priority: Some(class) };
+    [Scheduling::Plain, Scheduling::POLICIES, with(Levels::Queues), with(Levels::Slices)]
 }
 
 macro_rules! at_worker {
@@ -142,7 +192,7 @@ macro_rules! at_worker {
 }
 
 impl World {
-    fn new(workers: usize, ring: usize) -> Self {
+    fn new(workers: usize, ring: usize, scheduling: Scheduling) -> Self {
         let limits = Limits {
             slices: 3,
             queues: 8,
@@ -154,7 +204,7 @@ impl World {
         };
         let options = (Ipv4::default(), Label);
         let mut node = Node::new(options, limits);
-        (0..2).for_each(|at| assert!(node.add_interface(interface(at)).is_ok()));
+        (0..2).for_each(|at| assert!(node.add_interface(interface(at, scheduling)).is_ok()));
         let all = Arc::new(());
         let settings = Settings { control_every: 2, ring, ..Settings::default() };
         let fleet = Fleet::new(node, &options, workers, |_| Store::of(&all, 64), settings).unwrap();
@@ -168,6 +218,7 @@ impl World {
             now: Nanos::ZERO,
             arrived: 0,
             room: 0,
+            scheduling,
         };
         for worker in 0..workers {
             (0..2).for_each(|at| world.bind(worker, at));
@@ -302,8 +353,31 @@ impl World {
             Op::Interface => {
                 let node = self.fleet.first.forward_mut();
                 if node.remove_interface(InterfaceId(1)).is_err() {
-                    let _ = node.add_interface(interface(1));
+                    let _ = node.add_interface(interface(1, self.scheduling));
                 }
+            }
+            Op::AddQueue { of, request } => {
+                let Some(slice) = slice(of, self) else { return };
+                let added = self.fleet.first.forward_mut().add_queue(slice, request);
+                if let (Ok(number), Some(control)) = (added, self.controls.get_mut(of)) {
+                    let result = u32::from(request.interface.0);
+                    let _ = control.set_result(result, Action::forward(request.interface.0, number));
+                    control.replies().for_each(drop);
+                }
+            }
+            Op::ChangeQueue { of, queue, request } => {
+                let Some(slice) = slice(of, self) else { return };
+                let _ = self.fleet.first.forward_mut().change_queue(slice, queue, request);
+            }
+            Op::RemoveQueue { of, queue, remains } => {
+                let Some(slice) = slice(of, self) else { return };
+                let _ = self.fleet.first.forward_mut().remove_queue(slice, queue, remains);
+            }
+            Op::Police { of, link, kilo } => {
+                let Some(slice) = slice(of, self) else { return };
+                let rate = Rate::bits_per_second(u64::from(kilo) * 1000).unwrap();
+                let policing = Some(Policing::limit(rate, 3000)).filter(|_| kilo % 5 > 0);
+                let _ = self.fleet.first.forward_mut().set_policer(slice, link, policing);
             }
         }
     }
@@ -337,8 +411,10 @@ impl World {
     }
 }
 
-fn run(workers: usize, ring: usize, history: Vec<Op>, patience: u64) -> Result<(), TestCaseError> {
-    let mut world = World::new(workers, ring);
+fn run(
+    workers: usize, ring: usize, kind: usize, history: Vec<Op>, patience: u64,
+) -> Result<(), TestCaseError> {
+    let mut world = World::new(workers, ring, schedulings()[kind]);
     world.admit(0);
     world.admit(1);
     for op in history {
@@ -398,16 +474,16 @@ proptest! {
 
     #[test]
     fn one_worker_accounts_for_everything(
-        history in prop::collection::vec(op(), 1..120), patience in 0..2000u64,
+        history in prop::collection::vec(op(), 1..120), patience in 0..2000u64, kind in 0..4usize,
     ) {
-        run(1, 1, history, patience)?;
+        run(1, 1, kind, history, patience)?;
     }
 
     #[test]
     fn two_workers_account_for_everything(
         history in prop::collection::vec(op(), 1..120), patience in 0..2000u64,
-        ring in prop_oneof![Just(3), Just(64)],
+        ring in prop_oneof![Just(3), Just(64)], kind in 0..4usize,
     ) {
-        run(2, ring, history, patience)?;
+        run(2, ring, kind, history, patience)?;
     }
 }

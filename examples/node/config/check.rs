@@ -7,7 +7,6 @@ use std::ops::Range;
 use fastpath::egress::LinkLayer;
 use fastpath::id::InterfaceId;
 use fastpath::node::{InterfaceConfig, Limits};
-use fastpath::queue::Rate;
 use toml::Spanned;
 
 use super::error::{ConfigError, What};
@@ -44,7 +43,7 @@ impl<'a> Reader<'a> {
                 return Err(self.source.value("address", &table.address.span(), what));
             }
             self.new_v6(file.interface.get(..at).unwrap_or_default(), table)?;
-            interfaces.push(self.interface(table)?);
+            interfaces.push(self.interface(&limits, table)?);
         }
         for (slice, table) in file.slice.iter().enumerate() {
             self.name("slice", &table.name, (slice, 0))?;
@@ -146,24 +145,23 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn interface(&self, table: &InterfaceTable) -> Result<InterfacePlan, ConfigError> {
+    fn interface(&self, limits: &Limits, table: &InterfaceTable) -> Result<InterfacePlan, ConfigError> {
         let source = self.source;
         let address = *table.address.get_ref();
         if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
             let what = What::Form("a unicast address");
             return Err(source.value("address", &table.address.span(), what));
         }
-        let rate: u64 = source.whole("rate", &table.rate, 1000..=Rate::MAX.get())?;
-        let rate = Rate::bits_per_second(rate);
-        let range = What::Range(1000..=Rate::MAX.get());
-        let rate = rate.map_err(|_| source.value("rate", &table.rate.span(), range))?;
+        let rate = self.rate("rate", &table.rate)?;
         let overhead = source.whole_or("overhead", table.overhead.as_ref(), 0..=256, 0)?;
         let link_layer = match &table.ethernet {
             None => LinkLayer::Ip,
             Some(table) => self.ethernet(table)?,
         };
         let address_v6 = table.address_v6.as_ref().map(|address| self.unicast_v6(address)).transpose()?;
-        let config = InterfaceConfig { address, address_v6, link_layer, rate, overhead, quantum: 0 };
+        let scheduling = self.scheduling(table, limits.longest_frame + overhead, limits.queues)?;
+        let plain = InterfaceConfig::ip(address, rate);
+        let config = InterfaceConfig { address_v6, link_layer, overhead, scheduling, ..plain };
         let device = table.device.as_ref().map(|device| self.device(device)).transpose()?;
         let source_ports = source.whole_or("source_ports", table.source_ports.as_ref(), 0..=64, 0)?;
         if let (Some(ports), true) = (&table.source_ports, device != Some(Device::Udp)) {

@@ -56,6 +56,12 @@ pub(crate) enum What {
     Limit { asked: u64, limit: u64 },
     #[error("interface `{interface}` has room for {limit} queues ([limits] queues)")]
     Queues { interface: String, limit: u64 },
+    #[error("interface `{0}` has queues with limits only; give it `policies`, `levels` or `priority`")]
+    Plain(String),
+    #[error("interface `{0}` has no `priority`")]
+    NoPriority(String),
+    #[error("{0}")]
+    Refused(String),
     #[error("needs both `link` and `queue`, or `action` alone")]
     Way,
     #[error("a slice with option `{option}` has no `{key}`")]

@@ -44,6 +44,18 @@ pub(super) struct InterfaceTable {
     pub(super) device: Option<Name>,
     pub(super) source_ports: Option<Whole>,
     pub(super) ethernet: Option<EthernetTable>,
+    #[serde(default)]
+    pub(super) policies: bool,
+    pub(super) levels: Option<Whole>,
+    pub(super) priority: Option<PriorityTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PriorityTable {
+    pub(super) queues: Whole,
+    pub(super) rate: Whole,
+    pub(super) burst: Option<Whole>,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +111,9 @@ pub(super) struct SliceTable {
     pub(super) lines: Option<Whole>,
     pub(super) slow_path: Option<SlowPathTable>,
     pub(super) source_routes: Option<SourceRoutesName>,
+    pub(super) police: Option<PoliceTable>,
+    #[serde(default)]
+    pub(super) share: Vec<ShareTable>,
     #[serde(default)]
     pub(super) link: Vec<LinkTable>,
     #[serde(default)]
@@ -179,6 +194,26 @@ pub(super) struct LinkTable {
     pub(super) vxlan: Option<Spanned<VxlanTable>>,
     pub(super) geneve: Option<Spanned<GeneveTable>>,
     pub(super) gre: Option<Spanned<GreTable>>,
+    pub(super) police: Option<PoliceTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ShareTable {
+    pub(super) interface: Name,
+    pub(super) weight: Whole,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PoliceTable {
+    pub(super) rate: Whole,
+    pub(super) burst: Whole,
+    pub(super) excess: Option<Whole>,
+    pub(super) peak_rate: Option<Whole>,
+    pub(super) peak_burst: Option<Whole>,
+    #[serde(default)]
+    pub(super) colour_aware: bool,
 }
 
 #[derive(Deserialize)]
@@ -189,6 +224,31 @@ pub(super) struct QueueTable {
     pub(super) weight: Whole,
     pub(super) limit_packets: Option<Whole>,
     pub(super) limit_octets: Option<Whole>,
+    pub(super) priority: Option<Spanned<bool>>,
+    pub(super) red: Option<Spanned<RedTable>>,
+    pub(super) codel: Option<Spanned<CoDelTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RedTable {
+    pub(super) min: Whole,
+    pub(super) max: Whole,
+    pub(super) percent: Option<Whole>,
+    pub(super) packet_ns: Option<Whole>,
+    #[serde(default)]
+    pub(super) octets: bool,
+    pub(super) marks: Option<bool>,
+    pub(super) yellow: Option<(Whole, Whole)>,
+    pub(super) red: Option<(Whole, Whole)>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CoDelTable {
+    pub(super) target_us: Option<Whole>,
+    pub(super) interval_us: Option<Whole>,
+    pub(super) marks: Option<bool>,
 }
 
 #[derive(Clone, Copy, Deserialize)]

@@ -78,6 +78,7 @@ impl Reader<'_> {
                 true => UdpChecksum::Verify,
                 false => UdpChecksum::Skip,
             },
+            police: table.police.as_ref().map(|police| self.police(police)).transpose()?,
             ..default
         })
     }

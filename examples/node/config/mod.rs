@@ -6,6 +6,7 @@ mod error;
 mod file;
 mod filters;
 mod link;
+mod queue;
 mod slice;
 mod source;
 

@@ -2,11 +2,10 @@
 
 use fastpath::manager::SourceRoutes;
 use fastpath::node::{QueueRequest, SliceRequest, SlowPathRequest};
-use fastpath::queue::QueueConfig;
 
 use super::check::Reader;
 use super::error::{ConfigError, What};
-use super::file::{File, Kind, QueueTable, SliceTable, SlowPathTable, SourceRoutesName, Whole};
+use super::file::{File, Kind, SliceTable, SlowPathTable, SourceRoutesName, Whole};
 use super::link::Taken;
 use super::{Plan, SlicePlan};
 
@@ -27,16 +26,20 @@ impl Reader<'_> {
             return Err(source.value("name", &link.name.span(), what));
         }
         for queue in &table.queue {
-            let asked = self.queue(queue)?;
+            let asked = self.queue(plan, queue)?;
             let others = plan.slices.iter().flat_map(|slice| &slice.request.queues);
-            let same = others.chain(&request.queues).filter(|other| other.interface == asked.interface);
-            if same.count() as u64 >= u64::from(limits.queues) {
+            let class = |it: &QueueRequest| (it.interface, it.priority);
+            let same = others.chain(&request.queues).filter(|other| class(other) == class(&asked));
+            let limit = Self::room(plan, &asked);
+            if same.count() as u64 >= limit {
                 let interface = queue.interface.get_ref().clone();
-                let what = What::Queues { interface, limit: limits.queues.into() };
+                let what = What::Queues { interface, limit };
                 return Err(source.value("name", &queue.name.span(), what));
             }
             request.queues.push(asked);
         }
+        request.shares = table.share.iter().map(|share| self.share(share)).collect::<Result<_, _>>()?;
+        request.police = table.police.as_ref().map(|police| self.police(police)).transpose()?;
         self.fitting(table)?;
         let (results, filters) = self.filters(file, &request, number, table)?;
 
@@ -120,20 +123,6 @@ impl Reader<'_> {
                 Err(self.source.value(key, &span, what))
             }
         }
-    }
-
-    fn queue(&self, table: &QueueTable) -> Result<QueueRequest, ConfigError> {
-        let source = self.source;
-        let interface = self.interface_number(&table.interface)?;
-        let weight = source.whole("weight", &table.weight, 1..=QueueConfig::MAX_WEIGHT.into())?;
-        let default = QueueRequest::new(interface, weight);
-        let packets = table.limit_packets.as_ref();
-        let octets = table.limit_octets.as_ref();
-        Ok(QueueRequest {
-            limit_packets: source.whole_or("limit_packets", packets, 1..=1 << 22, default.limit_packets)?,
-            limit_octets: source.whole_or("limit_octets", octets, 1..=1 << 40, default.limit_octets)?,
-            ..default
-        })
     }
 
     fn slow_path(&self, table: Option<&SlowPathTable>) -> Result<SlowPathRequest, ConfigError> {

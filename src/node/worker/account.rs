@@ -33,12 +33,13 @@ impl Account {
 impl Account {
     /// What one worker counted, of packets that are in the queues as its counters say.
     pub(super) fn read(
-        stats: &SharedCounters, slice: SliceId, results: core::ops::Range<u32>, queues: &[QueueId],
+        stats: &SharedCounters, slice: SliceId, results: core::ops::Range<u32>, queues: Option<&QueueMap>,
     ) -> Self {
         // Who leaves is read before who came: a worker that goes on counting leaves no less
         // than nothing.
-        let sent = queues.iter().map(|queue| stats.read(Event::Sent(*queue))).sum::<Count>();
-        let behind = [DropReason::TxFailed, DropReason::QueueDeleted];
+        let queues = queues.into_iter().flat_map(QueueMap::sent);
+        let sent = queues.map(|queue| stats.read(Event::Sent(queue))).sum::<Count>();
+        let behind = [DropReason::TxFailed, DropReason::QueueDeleted, DropReason::QueueDelay];
         let behind = behind.map(|reason| stats.read(Event::Left(slice, reason.into())).packets);
         let queued = results.filter_map(EgressId::new).map(|id| stats.read(Event::Queued(id)));
         let queued = queued.sum::<Count>();
@@ -50,7 +51,7 @@ impl Account {
 
     /// [`read`](Self::read) of several workers.
     pub(in crate::node) fn sum(
-        stats: &[SharedCounters], slice: SliceId, results: &core::ops::Range<u32>, queues: &[QueueId],
+        stats: &[SharedCounters], slice: SliceId, results: &core::ops::Range<u32>, queues: Option<&QueueMap>,
     ) -> Self {
         stats
             .iter()
@@ -101,8 +102,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     /// The account of `slice` over all workers; that of [`SliceId::SUBSTRATE`] holds what no
     /// slice owns. While other workers run, it is as exact as counters are that go on.
     pub fn account(&self, slice: SliceId) -> Account {
-        let (results, queues) = self.slice(slice).map_or((0..0, &[][..]), |state| {
-            (state.first_result..state.first_result + state.results.len() as u32, &state.queues[..])
+        let (results, queues) = self.slice(slice).map_or((0..0, None), |state| {
+            (state.first_result..state.first_result + state.results.len() as u32, Some(&state.map))
         });
         let others: Vec<_> = self.crew.stats().cloned().collect();
         self.here.account(slice).plus(Account::sum(&others, slice, &results, queues))

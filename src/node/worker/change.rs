@@ -10,20 +10,98 @@ use alloc::collections::VecDeque;
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
+use super::gates::Gate;
 use super::*;
+use crate::queue::policy::Choice;
 
 /// A change, as each worker does it: nothing in it is left to be decided.
 #[derive(Debug)]
 pub(super) enum Change<B> {
     Admit(Box<Admitted<B>>),
-    Withdraw { slice: SliceId, ports: Box<[(IpAddr, TunnelKind)]>, results: core::ops::Range<u32> },
-    Open { address: IpAddr, kind: TunnelKind, config: TunnelConfig },
-    Close { address: IpAddr, kind: TunnelKind },
+    Withdraw {
+        slice: SliceId,
+        ports: Box<[(IpAddr, TunnelKind)]>,
+        results: core::ops::Range<u32>,
+    },
+    Open {
+        address: IpAddr,
+        kind: TunnelKind,
+        config: TunnelConfig,
+    },
+    Close {
+        address: IpAddr,
+        kind: TunnelKind,
+    },
     Result(EgressId, Box<Record>),
     Results(Box<[(EgressId, Record)]>),
-    Configure(QueueId, QueueConfig),
-    Schedule { number: usize, scheduler: Box<Scheduler<B>> },
-    Burst { number: usize, burst: Nanos },
+    Configure(Box<QueueSetting>),
+    /// Nothing leads to the queue any more: it goes when it is empty.
+    Leave(Leaving),
+    Share {
+        number: usize,
+        slice: SliceId,
+        weight: u32,
+    },
+    Police {
+        slice: SliceId,
+        link: Option<u16>,
+        gate: Option<Box<Gate>>,
+    },
+    Schedule {
+        number: usize,
+        scheduler: Box<Scheduler<B>>,
+    },
+    Burst {
+        number: usize,
+        burst: Nanos,
+    },
+}
+
+/// What a queue is, beside whose packets lead there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QueueSetting {
+    pub(super) queue: QueueId,
+    pub(super) config: QueueConfig,
+    /// Its owner's share of the interface, where slices have shares and it is another one.
+    pub(super) share: Option<u32>,
+    /// Its policy, if it is another one.
+    pub(super) policy: Option<Choice>,
+}
+
+/// A queue that its slice has no more, until it is empty.
+#[derive(Clone, Debug)]
+pub(super) struct Leaving {
+    pub(super) slice: SliceId,
+    pub(super) queue: QueueId,
+    /// Whether what waits is dropped.
+    pub(super) drops: bool,
+    /// Counted until it is, or the worker is gone.
+    pub(super) _holder: Holder,
+}
+
+/// One of those who count: dropped, it counts no more.
+#[derive(Debug)]
+pub(super) struct Holder(Arc<AtomicUsize>);
+
+impl Holder {
+    /// The first one; `count` is 0 when there is none any more.
+    pub(super) fn first(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Clone for Holder {
+    fn clone(&self) -> Self {
+        Self::first(&self.0)
+    }
+}
+
+impl Drop for Holder {
+    /// What was done before comes before whatever follows its being let go.
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Release);
+    }
 }
 
 /// A slice that was admitted.
@@ -31,7 +109,7 @@ pub(super) enum Change<B> {
 pub(super) struct Admitted<B> {
     pub(super) seat: Seat<B>,
     pub(super) ports: Vec<(IpAddr, TunnelKind, TunnelConfig)>,
-    pub(super) queues: Vec<(QueueId, QueueConfig)>,
+    pub(super) queues: Vec<QueueSetting>,
 }
 
 /// Changes that a worker may leave undone before slices' commands wait for it.

@@ -13,38 +13,52 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
                 let config = QueueConfig { owner: slice, weight, limit_packets, limit_octets };
                 self.configure(slice, queue, config)
             }
+            Command::Policy { queue, policy } => self.set_policy(slice, queue, policy),
         }
     }
 
     /// Changes a queue within what the slice was granted: the packets of this queue, and
-    /// the weight of all its queues at the interface.
+    /// the weight of all its queues at the interface, unless slices have shares there.
     fn configure(&mut self, slice: SliceId, queue: u16, config: QueueConfig) -> Result<Done, ControlError> {
-        let at = usize::from(queue);
-        let state = self.state(slice)?;
-        let unknown = ControlError::UnknownQueue { asked: queue, has: state.queues.len() };
-        let (Some(id), Some(own)) = (state.queues.get(at).copied(), state.granted.get(at).copied()) else {
-            return Err(unknown);
-        };
+        let (id, own, before) = self.commanded(slice, queue)?;
         let (asked, granted) = (u64::from(config.limit_packets), u64::from(own.limit_packets));
         if asked > granted {
             return Err(ControlError::Granted { asked, granted });
         }
-        let share = state.shares.get(usize::from(own.interface.0)).copied().unwrap_or_default();
-        let weight = state.weights.get(at).copied().unwrap_or(0);
-        let asked = share.used - u64::from(weight) + u64::from(config.weight);
-        if asked > share.granted {
-            return Err(ControlError::Granted { asked, granted: share.granted });
+        let share = self.state(slice)?.weight(&own);
+        let used = share.used - u64::from(before.weight) + u64::from(config.weight);
+        if used > share.granted && !self.is_unbound(&own) {
+            return Err(ControlError::Granted { asked: used, granted: share.granted });
         }
-        self.here.queues.configure(id, config)?;
-        self.crew.order(|| Change::Configure(id, config));
+        self.put_queue(QueueSetting { queue: id, config, share: None, policy: None })?;
         let state = self.state(slice)?;
-        if let Some(share) = state.shares.get_mut(usize::from(own.interface.0)) {
-            share.used = asked;
-        }
-        if let Some(weight) = state.weights.get_mut(at) {
-            *weight = config.weight;
+        state.set_weight(&own, Share { used, ..share });
+        if let Some(Some(own)) = state.queues.get_mut(usize::from(queue)) {
+            own.config = config;
         }
         Ok(Done::Configured)
+    }
+
+    fn set_policy(&mut self, slice: SliceId, queue: u16, policy: Policy) -> Result<Done, ControlError> {
+        let (id, own, config) = self.commanded(slice, queue)?;
+        let policy = Some(self.choice(own.interface, policy)?);
+        self.put_queue(QueueSetting { queue: id, config, share: None, policy })?;
+        Ok(Done::Configured)
+    }
+
+    fn put_queue(&mut self, setting: QueueSetting) -> Result<(), ControlError> {
+        self.here.set_queue(&setting)?;
+        self.crew.order(|| Change::Configure(Box::new(setting)));
+        Ok(())
+    }
+
+    /// The queue that a command names.
+    fn commanded(
+        &mut self, slice: SliceId, queue: u16,
+    ) -> Result<(QueueId, QueueRequest, QueueConfig), ControlError> {
+        let state = self.state(slice)?;
+        let unknown = ControlError::UnknownQueue { asked: queue, has: state.queues.len() };
+        state.queue(queue).map(|own| (own.id, own.granted, own.config)).ok_or(unknown)
     }
 
     /// The slice's promises, which an executed command always finds.
@@ -101,8 +115,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         let state = self.state(slice)?;
         let unknown = ControlError::UnknownLink { asked: link, has: state.links.len() };
         let at = state.links.get(usize::from(link)).copied().flatten().ok_or(unknown)?;
-        let unknown = ControlError::UnknownQueue { asked: queue, has: state.queues.len() };
-        let queue_id = *state.queues.get(usize::from(queue)).ok_or(unknown)?;
+        let (queue_id, ..) = self.commanded(slice, queue)?;
         if self.here.queues.scheduler_of(queue_id) != usize::from(at.interface.0) {
             return Err(ControlError::Interface { link, queue });
         }

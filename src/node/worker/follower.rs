@@ -95,6 +95,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forward for Follower<C, B> 
             self.orders.done();
             done += 1;
         }
+        self.here.see_off();
         if self.leaving {
             self.here.let_go();
             self.leaving = self.here.seats.0.iter().flatten().any(Seat::is_withdrawn);
@@ -128,6 +129,11 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         let others = others.collect::<Option<Vec<_>>>().ok_or(FollowError::Workers(self.limits.workers))?;
         if !others.is_empty() {
             self.here.workers = workers;
+            for (number, interface) in self.interfaces.iter().enumerate() {
+                if let Some(class) = interface.as_ref().and_then(|it| it.scheduling.priority()) {
+                    self.here.set_workers(number, class, workers);
+                }
+            }
             (0..self.interfaces.len()).for_each(|at| self.here.hold(InterfaceId(at as u16), true));
             self.spread = Spread::new(options.clone(), workers);
         }
@@ -146,6 +152,9 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             let scheduler = interface.as_ref().map_or_else(|| self.no_scheduler(), |it| self.scheduler(it));
             // The node has the same itself.
             here.schedule(Nanos::ZERO, at, scheduler.ok()?);
+            if let Some(class) = interface.as_ref().and_then(|it| it.scheduling.priority()) {
+                here.set_workers(at, class, workers);
+            }
         }
         Some(here)
     }

@@ -1,6 +1,11 @@
 //! What a worker owns: a fast path, its queues, and its ends of the slices' rings.
 
+use super::gates::Gates;
 use super::*;
+use crate::node::scheduling::PriorityClass;
+use crate::pipeline::NoTrace;
+use crate::queue::ConfigError;
+use crate::queue::policy::QueueCounts;
 
 /// Forwards on one thread: a fast path, a scheduler for each interface, and a seat for each
 /// slice. [`Node`] leads one and each [`Follower`] has one.
@@ -12,6 +17,12 @@ pub struct Forwarder<C, B> {
     pub(super) path: Path<C>,
     pub(super) queues: QueueManager<Interfaces<B>>,
     pub(super) seats: Seats<B>,
+    /// What may come in.
+    pub(super) gates: Gates,
+    /// Queues that nothing leads to any more, and whether there are some whose packets are
+    /// dropped.
+    leaving: Vec<Leaving>,
+    drops: bool,
     /// Whose packets are looked at next: in-band, and straight to a queue.
     inject_turn: usize,
     direct_turn: usize,
@@ -50,7 +61,7 @@ pub(super) struct Seats<B>(pub(super) Vec<Option<Seat<B>>>);
 #[derive(Debug)]
 pub(super) struct Seat<B> {
     pub(super) admission: Admission,
-    pub(super) queues: Arc<[QueueId]>,
+    pub(super) queues: QueueMap,
     pub(super) first_result: u32,
     pub(super) results: u32,
     pub(super) exceptions: RateLimit,
@@ -138,6 +149,9 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
             path,
             queues: QueueManager::new(Interfaces(Vec::new()), limits.queues.trailing_zeros()),
             seats: Seats(core::iter::repeat_with(|| None).take(slices).collect()),
+            gates: Gates::default(),
+            leaving: Vec::new(),
+            drops: false,
             inject_turn: 0,
             direct_turn: 0,
             vectors: 0,
@@ -197,6 +211,10 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
     /// [`FastPath::process`]. What is dropped stays in its slot.
     pub fn process<const N: usize>(&mut self, now: Nanos, vector: &mut [Slot<B>; N]) -> usize {
         self.vectors += 1;
+        if self.gates.policed > 0 {
+            let Self { path, queues, seats, gates, .. } = self;
+            return path.process_policed(now, vector, queues, seats, gates, &mut NoTrace);
+        }
         self.path.process(now, vector, &mut self.queues, &mut self.seats)
     }
 
@@ -205,6 +223,10 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
         &mut self, now: Nanos, vector: &mut [Slot<B>; N], trace: &mut impl Trace,
     ) -> usize {
         self.vectors += 1;
+        if self.gates.policed > 0 {
+            let Self { path, queues, seats, gates, .. } = self;
+            return path.process_policed(now, vector, queues, seats, gates, trace);
+        }
         self.path.process_traced(now, vector, &mut self.queues, &mut self.seats, trace)
     }
 
@@ -212,14 +234,43 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
     /// [`drain`](crate::pipeline::drain). None where the interface has no [rate](Self::set_share).
     pub fn transmit(
         &mut self, now: Nanos, interface: InterfaceId, budget: usize,
-        send: impl FnMut(Departure<Packet<B>>) -> Result<(), Packet<B>>, recycle: impl FnMut(Packet<B>),
+        send: impl FnMut(Departure<Packet<B>>) -> Result<(), Packet<B>>, mut recycle: impl FnMut(Packet<B>),
     ) -> Drained {
+        let dropped = match self.drops {
+            true => self.drop_remains(interface, budget, &mut recycle),
+            false => 0,
+        };
+        let budget = budget - dropped;
         if self.is_held(usize::from(interface.0)) {
-            return Drained::default();
+            return Drained { dropped, ..Drained::default() };
         }
         let Self { queues, path, .. } = self;
         let next = || queues.dequeue_from(now, usize::from(interface.0));
-        drain_with(next, &mut path.stats, budget, send, recycle)
+        let mut drained = drain_with(next, &mut path.stats, budget, send, recycle);
+        drained.dropped += dropped;
+        drained
+    }
+
+    /// Drops up to `budget` packets of queues that were removed with them; how many.
+    #[cold]
+    fn drop_remains(
+        &mut self, interface: InterfaceId, budget: usize, recycle: &mut impl FnMut(Packet<B>),
+    ) -> usize {
+        let Self { leaving, queues, path, .. } = self;
+        let mut dropped = 0;
+        for Leaving { queue, slice, drops, .. } in leaving.iter() {
+            let here = queues.scheduler_of(*queue) == usize::from(interface.0);
+            while *drops
+                && here
+                && dropped < budget
+                && let Some(departure) = queues.flush(*queue)
+            {
+                path.stats.record(Event::Left(*slice, DropReason::QueueDeleted.into()), departure.octets);
+                recycle(departure.handle);
+                dropped += 1;
+            }
+        }
+        dropped
     }
 
     /// When an interface will have a packet to send.
@@ -273,8 +324,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
             return 0;
         }
         let queues = self.seats.0.iter().flatten().flat_map(|seat| seat.queues.iter());
-        let here = queues.filter(|queue| self.queues.scheduler_of(**queue) == at);
-        here.map(|queue| self.queues.stats(*queue).octets).sum()
+        let here = queues.filter(|queue| self.queues.scheduler_of(*queue) == at);
+        here.map(|queue| self.queues.stats(queue).octets).sum()
     }
 
     /// Packets that wait in all queues.
@@ -321,12 +372,80 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
                 }
             }
             Change::Result(id, record) => self.set_record(id, &record),
-            Change::Configure(queue, config) => drop(self.queues.configure(queue, config)),
+            // Nothing is refused that the leader's scheduler, which is the same, took.
+            Change::Configure(setting) => drop(self.set_queue(&setting)),
+            Change::Leave(leaving) => self.leave(leaving),
+            Change::Share { number, slice, weight } => drop(self.set_share_of(number, slice, weight)),
+            Change::Police { slice, link, gate } => self.gates.set(slice, link, gate.map(|gate| *gate)),
             Change::Schedule { number, scheduler } => self.schedule(now, number, *scheduler),
             Change::Burst { number, burst } => {
                 self.set_burst(now, number, burst);
             }
         }
+    }
+
+    /// Sets a queue up, or changes it.
+    pub(super) fn set_queue(&mut self, setting: &QueueSetting) -> Result<(), ConfigError> {
+        let QueueSetting { queue, config, share, policy } = *setting;
+        let number = self.queues.scheduler_of(queue);
+        if let Some(weight) = share {
+            self.set_share_of(number, config.owner, weight)?;
+        }
+        self.queues.configure(queue, config)?;
+        let local = self.queues.local(queue);
+        if let (Some(policy), Some(paced)) = (policy, self.queues.scheduler_mut(number)) {
+            paced.inner_mut().set_policy(local, policy);
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_share_of(
+        &mut self, number: usize, slice: SliceId, weight: u32,
+    ) -> Result<(), ConfigError> {
+        let scheduler = self.queues.scheduler_mut(number);
+        scheduler.map_or(Ok(()), |paced| paced.inner_mut().set_share(slice, weight))
+    }
+
+    pub(super) fn set_workers(&mut self, number: usize, class: PriorityClass, workers: usize) {
+        if let Some(paced) = self.queues.scheduler_mut(number) {
+            paced.inner_mut().set_workers(class, workers);
+        }
+    }
+
+    /// What became of the packets of a queue here, by reason; `None` if that is not counted:
+    /// at interfaces that are [plain](Scheduling::Plain). Octets are those on the wire.
+    pub fn queue_counts(&self, queue: QueueId) -> Option<QueueCounts> {
+        self.queues.scheduler(self.queues.scheduler_of(queue))?.inner().counts(self.queues.local(queue))
+    }
+
+    /// Nothing leads to a queue any more.
+    pub(super) fn leave(&mut self, leaving: Leaving) {
+        self.drops |= leaving.drops;
+        self.leaving.push(leaving);
+    }
+
+    /// Lets go of queues that nothing leads to and that are empty.
+    #[inline]
+    pub(super) fn see_off(&mut self) {
+        if !self.leaving.is_empty() {
+            self.let_queues_go();
+        }
+    }
+
+    #[cold]
+    fn let_queues_go(&mut self) {
+        let Self { leaving, queues, seats, path, .. } = self;
+        leaving.retain(|it| {
+            let stays = queues.backlog(it.queue) > 0;
+            if !stays {
+                let _ = queues.remove(it.queue);
+                if let Some(seat) = seats.get_mut(it.slice) {
+                    seat.queues.retire(&mut path.stats, it.queue);
+                }
+            }
+            stays
+        });
+        self.drops = leaving.iter().any(|it| it.drops);
     }
 
     pub(super) fn set_record(&mut self, id: EgressId, record: &Record) {
@@ -344,8 +463,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
         for (address, kind, config) in ports {
             let _ = self.path.decap.open(address, kind, config);
         }
-        for (queue, config) in queues {
-            let _ = self.queues.configure(queue, config);
+        for setting in &queues {
+            let _ = self.set_queue(setting);
         }
         self.take_seat(seat);
     }
@@ -362,6 +481,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
         for (address, kind) in ports {
             self.path.decap.close(*address, *kind);
         }
+        self.gates.clear(slice);
         if let Some(seat) = self.seats.get_mut(slice) {
             seat.end.close();
         }
@@ -386,7 +506,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
         seat.is_withdrawn()
             && seat.end.is_closed()
             && seat.injected_at != Some(self.vectors)
-            && seat.queues.iter().all(|queue| self.queues.backlog(*queue) == 0)
+            && seat.queues.iter().all(|queue| self.queues.backlog(queue) == 0)
+            && self.leaving.iter().all(|it| it.slice != seat.admission.slice)
     }
 
     /// Drops the seats of slices that are withdrawn and have no packets here.
@@ -404,6 +525,12 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
         let Some(place) = self.seats.0.get_mut(at) else { return };
         let Some(slice) = place.as_ref().map(|seat| seat.admission.slice) else { return };
         self.departed = self.departed.plus(self.account(slice));
+        if let Some(Some(seat)) = self.seats.0.get(at) {
+            for queue in seat.queues.iter() {
+                // It is empty: whoever has it next begins anew.
+                let _ = self.queues.remove(queue);
+            }
+        }
         if let Some(place) = self.seats.0.get_mut(at) {
             *place = None;
         }
@@ -420,9 +547,10 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
         let at = usize::from(slice.0).checked_sub(1);
         let seat = at.and_then(|at| self.seats.0.get(at)?.as_ref());
         let results = seat.map_or(0..0, |seat| seat.first_result..seat.first_result + seat.results);
-        let queues = seat.map_or(&[][..], |seat| &seat.queues);
+        let queues = seat.map(|seat| &seat.queues);
         let account = Account::read(&self.path.stats, slice, results, queues);
-        let waiting = queues.iter().map(|queue| u64::from(self.queues.backlog(*queue))).sum();
+        let queues = queues.into_iter().flat_map(QueueMap::iter);
+        let waiting = queues.map(|queue| u64::from(self.queues.backlog(queue))).sum();
         Account { waiting, ..account }
     }
 

@@ -37,7 +37,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         let config = *self.interface(interface)?;
         let uses = |slice: &&Slice| {
             let links = slice.open_links().map(|link| link.interface);
-            links.chain(slice.granted.iter().map(|queue| queue.interface)).any(|at| at == interface)
+            links.chain(slice.granted().map(|queue| queue.interface)).any(|at| at == interface)
         };
         let slices = self.slices.iter().flatten().filter(uses).count();
         if slices > 0 {
@@ -101,21 +101,22 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
 
     /// A scheduler without packets for an interface.
     pub(super) fn scheduler(&self, config: &InterfaceConfig) -> Result<Scheduler<B>, InterfaceError> {
-        let Limits { queues, descriptors, .. } = self.limits;
+        let Limits { queues, descriptors, slices, seed, .. } = self.limits;
         let longest = self.longest(config);
         let unit = if config.quantum == 0 { longest } else { config.quantum };
         let quantum = Quantum { unit, longest };
-        let wdrr = BoxedWdrr::boxed(queues as usize, descriptors, 0, TailDrop, quantum)?;
-        Ok(Paced::new(wdrr, config.rate, config.overhead, self.burst(config)))
+        let (slices, workers) = (slices.into(), self.workers());
+        let size = Size { queues, descriptors, slices, quantum, seed, workers };
+        let discipline = Discipline::new(config.scheduling, &size)?;
+        Ok(Paced::new(discipline, config.rate, config.overhead, self.burst(config)))
     }
 
     /// What stands in the place of an interface that is gone.
     pub(super) fn no_scheduler(&self) -> Result<Scheduler<B>, InterfaceError> {
-        let wdrr = BoxedWdrr::boxed(1, 1, 0, TailDrop, Quantum::of_longest(1))?;
-        Ok(Paced::new(wdrr, Rate::MAX, 0, Nanos::ZERO))
+        Ok(Paced::new(Discipline::none()?, Rate::MAX, 0, Nanos::ZERO))
     }
 
-    const fn longest(&self, config: &InterfaceConfig) -> u32 {
+    pub(super) const fn longest(&self, config: &InterfaceConfig) -> u32 {
         self.limits.longest_frame.saturating_add(config.overhead)
     }
 

@@ -29,6 +29,10 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
                 None => state.links.push(Some(link)),
             }
         }
+        if link.police.is_some() {
+            // `check_link` has seen that there is such a meter.
+            let _ = self.put_policer(slice, Some(number), link.police);
+        }
         Ok(number)
     }
 
@@ -50,7 +54,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             self.here.path.decap.close(address, kind);
             self.crew.order(|| Change::Close { address, kind });
         }
-        self.lead(slice, link, None);
+        self.lead_nowhere(slice, |way| way.link == link);
+        self.put_policer(slice, Some(link), None).ok();
         Ok(closed)
     }
 
@@ -76,7 +81,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         {
             *place = Some(changed);
         }
-        self.lead(slice, link, Some(&changed));
+        self.lead(slice, link, &changed);
         Ok(())
     }
 
@@ -86,34 +91,43 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         (0..=u16::MAX).zip(links).filter_map(|(number, link)| Some((number, link.as_ref()?)))
     }
 
-    fn running(&self, slice: SliceId) -> Result<&Slice, LinkError> {
+    pub(super) fn running(&self, slice: SliceId) -> Result<&Slice, LinkError> {
         self.slice(slice).filter(|state| !state.is_withdrawn()).ok_or(LinkError::UnknownSlice(slice))
     }
 
-    fn link(&self, slice: SliceId, link: u16) -> Result<LinkRequest, LinkError> {
+    pub(super) fn link(&self, slice: SliceId, link: u16) -> Result<LinkRequest, LinkError> {
         let state = self.running(slice)?;
         let found = state.links.get(usize::from(link)).copied().flatten();
         found.ok_or(LinkError::UnknownLink { asked: link, has: state.links.len() })
     }
 
     /// Writes the records of all results that lead through a link anew.
-    fn lead(&mut self, slice: SliceId, number: u16, link: Option<&LinkRequest>) {
-        let Some(state) = self.slice_mut(slice) else { return };
-        let (first, results) = (state.first_result, state.results.len());
-        let mut records = Vec::new();
-        for at in 0..results {
-            let place = self.slice(slice).and_then(|state| state.results.get(at).copied().flatten());
-            let Some(way) = place.filter(|way| way.link == number) else { continue };
-            let Some(id) = EgressId::new(first + at as u32) else { continue };
-            records.push((id, link.map_or(Egress::NONE.into(), |link| self.record(id, link, &way))));
+    fn lead(&mut self, slice: SliceId, number: u16, link: &LinkRequest) {
+        let through = |way: &WayOut| way.link == number;
+        self.rewrite(slice, through, |node, id, way| node.record(id, link, way));
+    }
+
+    /// Has results that lead by such a way lead nowhere.
+    pub(super) fn lead_nowhere(&mut self, slice: SliceId, by: impl Fn(&WayOut) -> bool) {
+        self.rewrite(slice, &by, |_, _, _| Egress::NONE.into());
+        if let Some(state) = self.slice_mut(slice) {
+            state.results.iter_mut().for_each(|place| *place = place.filter(|way| !by(way)));
         }
+    }
+
+    fn rewrite(
+        &mut self, slice: SliceId, by: impl Fn(&WayOut) -> bool,
+        record: impl Fn(&Self, EgressId, &WayOut) -> Record,
+    ) {
+        let Some(state) = self.slice(slice) else { return };
+        let ways = (0..).zip(&state.results).filter_map(|(at, way)| Some((at, way.as_ref()?)));
+        let records = ways.filter(|(_, way)| by(way)).filter_map(|(at, way)| {
+            let id = EgressId::new(state.first_result + at)?;
+            Some((id, record(self, id, way)))
+        });
+        let records: Vec<_> = records.collect();
         for (id, record) in &records {
             self.here.set_record(*id, record);
-        }
-        if link.is_none()
-            && let Some(state) = self.slice_mut(slice)
-        {
-            state.results.iter_mut().for_each(|place| *place = place.filter(|way| way.link != number));
         }
         if !records.is_empty() {
             self.crew.order(|| Change::Results(records.clone().into()));

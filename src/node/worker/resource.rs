@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::egress::EgressError;
-use crate::queue::ConfigError;
 
 impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     /// Admits a slice if all that it asks for is there, and gives out its control.
@@ -19,15 +18,18 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         self.check(&request)?;
         let first_result = self.free_results(&request)?;
         let queues = self.free_queues(&request)?;
-        let granted = self.grant(admission, &request, &queues).and_then(|()| self.writer(slice, &request));
-        let writer = granted.inspect_err(|_| self.take_back(slice))?;
+        let settings = self.settings(slice, &request, &queues)?;
+        let granted = self.grant(admission, &request, &settings).and_then(|()| self.writer(slice, &request));
+        let writer = granted.inspect_err(|_| self.take_back(slice, &queues))?;
         for queue in queues.iter() {
             if let Some(used) = self.queues_used.get_mut(queue.0 as usize) {
                 *used = true;
             }
         }
         let (commands, command_end) = command_channel(request.commands.max(1));
-        let queues: Arc<[QueueId]> = queues.into();
+        let most = request.queues.len() + usize::from(request.more_queues);
+        let map = QueueMap::new(most.min(usize::from(u16::MAX)), slice, &self.limits);
+        queues.iter().enumerate().for_each(|(number, queue)| map.set(number, Some(*queue)));
         let withdrawn = Arc::new(AtomicBool::new(false));
         let holders = Arc::new(AtomicUsize::new(0));
         let control = SliceControl {
@@ -36,7 +38,14 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             writer,
             most_filters: request.filters,
             end: command_end,
-            packets: self.take_seats(admission, &request, &queues, first_result, &withdrawn, &holders),
+            packets: self.take_seats(
+                admission,
+                &request,
+                &settings,
+                (&map, first_result),
+                &withdrawn,
+                &holders,
+            ),
             turn: 0,
             spread: self.spread.clone(),
             done: self.crew.done(),
@@ -44,25 +53,27 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             stats: self.stats(),
             first_result,
             results: request.results,
-            queues: queues.clone(),
+            queues: map.clone(),
             sent: 0,
             open: 0,
             withdrawn: withdrawn.clone(),
         };
-        let mut shares = alloc::vec![Share::default(); self.interfaces.len()];
-        for queue in &request.queues {
-            if let Some(share) = shares.get_mut(usize::from(queue.interface.0)) {
-                share.granted += u64::from(queue.weight);
-                share.used = share.granted;
-            }
-        }
-        let state = Slice {
+        let own = |(setting, granted): (&QueueSetting, QueueRequest)| {
+            Some(OwnQueue { id: setting.queue, granted, config: setting.config, leaving: None })
+        };
+        let policed: Vec<_> = (0..=u16::MAX)
+            .zip(&request.links)
+            .filter_map(|(number, link)| Some((Some(number), link.police?)))
+            .chain(request.police.map(|policing| (None, policing)))
+            .collect();
+        let mut state = Slice {
             admission,
             links: request.links.into_iter().map(Some).collect(),
-            queues,
-            weights: request.queues.iter().map(|queue| queue.weight).collect(),
-            granted: request.queues,
-            shares,
+            queues: settings.iter().zip(request.queues).map(own).collect(),
+            map,
+            weights: Vec::new(),
+            shares: request.shares,
+            policers: Vec::new(),
             first_result,
             results: alloc::vec![None; request.results as usize].into(),
             most_filters: request.filters,
@@ -70,8 +81,17 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             holders,
             withdrawn,
         };
+        let granted: Vec<_> = state.granted().copied().collect();
+        for queue in &granted {
+            let sum = state.weight(queue).granted + u64::from(queue.weight);
+            state.set_weight(queue, Share { granted: sum, used: sum });
+        }
         if let Some(place) = self.slices.get_mut(at) {
             *place = Some(state);
+        }
+        for (link, policing) in policed {
+            // `check` has seen that there is such a meter.
+            let _ = self.put_policer(slice, link, Some(policing));
         }
         Ok(control)
     }
@@ -79,8 +99,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     /// A seat for the slice at each worker; returns the manager's ends of all of them. What a
     /// slice was promised of exceptions is divided among them.
     fn take_seats(
-        &mut self, admission: Admission, request: &SliceRequest, queues: &Arc<[QueueId]>, first_result: u32,
-        withdrawn: &Arc<AtomicBool>, holders: &Arc<AtomicUsize>,
+        &mut self, admission: Admission, request: &SliceRequest, settings: &[QueueSetting],
+        (map, first_result): (&QueueMap, u32), withdrawn: &Arc<AtomicBool>, holders: &Arc<AtomicUsize>,
     ) -> Box<[crate::node::channel::ManagerEnd<B>]> {
         let workers = self.crew.len() + 1;
         let slow_path = request.slow_path;
@@ -92,7 +112,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             holders.fetch_add(1, Relaxed);
             Seat {
                 admission,
-                queues: queues.clone(),
+                queues: map.clone(),
                 first_result,
                 results: request.results,
                 exceptions: RateLimit::new(part(slow_path.per_second), part(slow_path.burst)),
@@ -106,10 +126,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         let links = (0..=u16::MAX).zip(&request.links);
         let ports: Vec<_> =
             links.filter_map(|(number, link)| self.port(link, number, admission).ok()).collect();
-        let configs = queues.iter().zip(&request.queues).map(|(id, it)| (*id, it.config(admission.slice)));
-        let configs: Vec<_> = configs.collect();
         self.crew.order(|| {
-            let admitted = Admitted { seat: seat(), ports: ports.clone(), queues: configs.clone() };
+            let admitted = Admitted { seat: seat(), ports: ports.clone(), queues: settings.to_vec() };
             Change::Admit(Box::new(admitted))
         });
         ends.into()
@@ -127,6 +145,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         let links = core::mem::take(&mut state.links);
         state.most_filters = 0;
         state.results.fill(None);
+        state.policers.clear();
         let ports = links.iter().flatten().filter_map(|link| Some((self.address(link)?, link.kind().0)));
         let ports: Box<[_]> = ports.collect();
         let change = || Change::Withdraw { slice, ports: ports.clone(), results: results.clone() };
@@ -137,6 +156,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
 
     /// Frees what withdrawn slices held, if nobody can reach it any more.
     pub(super) fn reap(&mut self) {
+        self.reap_queues();
         for at in 0..self.slices.len() {
             let Some(Some(state)) = self.slices.get(at) else { continue };
             let slice = state.admission.slice;
@@ -162,9 +182,9 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         for stats in &mut self.stats() {
             stats.clear_slice(slice);
             (0..state.results.len()).for_each(|at| stats.egresses.clear(state.first_result as usize + at));
-            state.queues.iter().for_each(|queue| stats.queues.clear(queue.0 as usize));
+            state.map.sent().for_each(|queue| stats.queues.clear(queue.0 as usize));
         }
-        for queue in state.queues.iter() {
+        for queue in state.map.iter() {
             if let Some(used) = self.queues_used.get_mut(queue.0 as usize) {
                 *used = false;
             }
@@ -189,9 +209,6 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         if asked > waiting {
             return Err(AdmitError::Waiting { asked, most: waiting });
         }
-        for queue in &request.queues {
-            self.check_interface(queue.interface)?;
-        }
         let (links, queues) = (request.links.len(), request.queues.len());
         if links > usize::from(u16::MAX) {
             return Err(AdmitError::Links(links));
@@ -201,30 +218,10 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         }
         self.check_ports(links)?;
         request.links.iter().try_for_each(|link| self.check_link(link))?;
-        for queue in &request.queues {
-            if queue.weight == 0 || queue.weight > QueueConfig::MAX_WEIGHT {
-                return Err(ConfigError::Weight(queue.weight).into());
-            }
+        if let Some(policing) = &request.police {
+            self.check_policing(policing)?;
         }
-        for (interface, at) in (0..).zip(0..self.interfaces.len()) {
-            let here = |queue: &&QueueRequest| usize::from(queue.interface.0) == at;
-            let asked_and_left = |of: fn(&QueueRequest) -> u64, all: u64| {
-                let granted = self.slices.iter().flatten().flat_map(|state| &state.granted);
-                let granted: u64 = granted.filter(here).map(of).sum();
-                let asked: u64 = request.queues.iter().filter(here).map(of).sum();
-                (asked, all.saturating_sub(granted))
-            };
-            let descriptors = self.limits.descriptors as u64;
-            let (asked, left) = asked_and_left(|queue| queue.limit_packets.into(), descriptors);
-            if asked > left {
-                return Err(AdmitError::Descriptors { interface, asked, left });
-            }
-            let (asked, left) = asked_and_left(|queue| queue.weight.into(), self.limits.weights.into());
-            if asked > left {
-                return Err(AdmitError::Weights { interface, asked, left });
-            }
-        }
-        Ok(())
+        self.check_queues(request)
     }
 
     pub(super) fn check_ports(&self, asked: usize) -> Result<(), AdmitError> {
@@ -233,7 +230,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         if asked > left { Err(AdmitError::Ports { asked, left }) } else { Ok(()) }
     }
 
-    fn check_interface(&self, interface: InterfaceId) -> Result<(), AdmitError> {
+    pub(super) fn check_interface(&self, interface: InterfaceId) -> Result<(), AdmitError> {
         let unknown = AdmitError::UnknownInterface { asked: interface.0, has: self.interfaces.len() };
         self.interface(interface).map(|_| ()).map_err(|_| unknown)
     }
@@ -257,6 +254,9 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         }
         if self.address(link).is_none() {
             return Err(AdmitError::Address(link.interface.0));
+        }
+        if let Some(policing) = &link.police {
+            self.check_policing(policing)?;
         }
         // A longer packet would be refused by the queue, where nobody answers it.
         let (mtu, header, longest) = (link.mtu, tunnel.octets(), self.limits.longest_frame);
@@ -308,33 +308,51 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
 
     /// Queues that no slice has and no packet waits in.
     fn free_queues(&self, request: &SliceRequest) -> Result<Vec<QueueId>, AdmitError> {
-        let mut given = Vec::with_capacity(request.queues.len());
-        // Where to look on, for each interface: behind the last one given.
-        let mut next = alloc::vec![0; self.interfaces.len()];
-        for asked in &request.queues {
-            let none = AdmitError::Queues(asked.interface.0);
-            let scheduler = usize::from(asked.interface.0);
-            let Some(next) = next.get_mut(scheduler) else { return Err(none) };
-            let free = |queue| {
-                let id = self.here.queues.queue_id(scheduler, queue)?;
-                let used = self.queues_used.get(id.0 as usize).copied().unwrap_or(true);
-                (!used && self.here.queues.backlog(id) == 0).then_some((queue, id))
-            };
-            let Some((queue, id)) = (*next..self.limits.queues).find_map(free) else { return Err(none) };
-            *next = queue + 1;
-            given.push(id);
-        }
-        Ok(given)
+        let mut next = alloc::vec![0; 2 * self.interfaces.len()];
+        request.queues.iter().map(|asked| self.free_queue(asked, &mut next)).collect()
+    }
+
+    /// The next one of these; `next` says where to look on at each interface, for each class:
+    /// behind the last one given.
+    pub(super) fn free_queue(&self, asked: &QueueRequest, next: &mut [u32]) -> Result<QueueId, AdmitError> {
+        let none = AdmitError::Queues(asked.interface.0);
+        let scheduler = usize::from(asked.interface.0);
+        let numbers = self.scheduling(asked.interface).numbers(self.limits.queues, asked.priority);
+        let place = next.get_mut(2 * scheduler + usize::from(asked.priority));
+        let Some(next) = place else { return Err(none) };
+        let free = |queue| {
+            let id = self.here.queues.queue_id(scheduler, queue)?;
+            let used = self.queues_used.get(id.0 as usize).copied().unwrap_or(true);
+            (!used && self.here.queues.backlog(id) == 0).then_some((queue, id))
+        };
+        let found = (numbers.start.max(*next)..numbers.end).find_map(free);
+        let (queue, id) = found.ok_or(none)?;
+        *next = queue + 1;
+        Ok(id)
+    }
+
+    /// Its queues as each worker sets them up.
+    fn settings(
+        &self, slice: SliceId, request: &SliceRequest, queues: &[QueueId],
+    ) -> Result<Vec<QueueSetting>, AdmitError> {
+        let interfaces = (0..).map(InterfaceId).take(self.interfaces.len());
+        let shares = interfaces.map(|at| share_at(&request.shares, request.queues.iter(), at));
+        let shares: Vec<_> = shares.collect();
+        let settings = queues.iter().zip(&request.queues).map(|(id, asked)| {
+            let share = shares.get(usize::from(asked.interface.0)).copied().flatten();
+            self.setting(slice, *id, asked, share)
+        });
+        settings.collect()
     }
 
     /// Grants memory, links and queues; if that fails, some of it.
     fn grant(
-        &mut self, admission: Admission, request: &SliceRequest, queues: &[QueueId],
+        &mut self, admission: Admission, request: &SliceRequest, settings: &[QueueSetting],
     ) -> Result<(), AdmitError> {
         self.here.path.sram.assign(admission.slice, request.sram_words)?;
         self.open_links(&request.links, admission)?;
-        for (queue, asked) in queues.iter().zip(&request.queues) {
-            if let Err(error) = self.here.queues.configure(*queue, asked.config(admission.slice)) {
+        for setting in settings {
+            if let Err(error) = self.here.set_queue(setting) {
                 self.close_links(&request.links);
                 return Err(error.into());
             }
@@ -351,8 +369,12 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         Ok(writer.inspect_err(|_| self.close_links(&request.links))?)
     }
 
-    /// Takes memory and filters back that a slice was promised which is not admitted.
-    fn take_back(&mut self, slice: SliceId) {
+    /// Takes memory, filters and queues back that a slice was promised which is not admitted.
+    fn take_back(&mut self, slice: SliceId, queues: &[QueueId]) {
+        for queue in queues {
+            // It may not be configured yet.
+            let _ = self.here.queues.remove(*queue);
+        }
         // To none: that does not fail.
         let _ = self.here.path.sram.assign(slice, 0);
         self.tcam.revoke(slice);

@@ -163,7 +163,7 @@ impl CoDel {
             return Verdict::SendMarked;
         }
         self.after_drop = true;
-        Verdict::Drop(DropReason::QueuePolicy)
+        Verdict::Drop(DropReason::QueueDelay)
     }
 
     /// The first packet to be dropped.
@@ -176,7 +176,7 @@ impl CoDel {
         self.count = if since > 1 && soon { since } else { 1 };
         self.drop_next = self.control_law(now);
         self.last_count = self.count;
-        if marks { Verdict::SendMarked } else { Verdict::Drop(DropReason::QueuePolicy) }
+        if marks { Verdict::SendMarked } else { Verdict::Drop(DropReason::QueueDelay) }
     }
 
     /// The interval divided by the square root of the count, after `time`.

@@ -9,7 +9,7 @@ use crate::queue::policy::PerQueue;
 use crate::queue::{BoxedWdrr, Paced, Quantum, QueueConfig, Rate, TailDrop, WdrrScheduler};
 
 const MILLI: u64 = 1_000_000;
-const DROP: Verdict = Verdict::Drop(DropReason::QueuePolicy);
+const DROP: Verdict = Verdict::Drop(DropReason::QueueDelay);
 
 const FAST: CoDelConfig =
     CoDelConfig { target: Nanos(500_000), interval: Nanos::from_millis(10), longest: 1500, marks: true };

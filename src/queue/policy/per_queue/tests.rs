@@ -39,7 +39,7 @@ fn overload(wdrr: &mut Scheduler, from: u64) -> [[u32; 2]; 3] {
             }
         }
         if let Some(departure) = wdrr.dequeue(now) {
-            let dropped = departure.verdict == Verdict::Drop(DropReason::QueuePolicy);
+            let dropped = departure.verdict == Verdict::Drop(DropReason::QueueDelay);
             lost[departure.queue.0 as usize][1] += u32::from(dropped);
         }
     }
