@@ -108,6 +108,32 @@ fn a_link_that_was_down_is_found_again() {
     });
 }
 
+/// Time stands still: nothing is looked at again because a second has passed.
+#[test]
+fn a_link_that_comes_up_is_followed_at_once() {
+    alone("neighbours at once", || {
+        let (_host, far) = link();
+        let mut neighbours = Neighbours::new().unwrap();
+        let mut hops = neighbours.attach("near", 16).unwrap();
+        let to = "10.1.0.2".parse().unwrap();
+        let mut until = |wanted| {
+            let end = Instant::now() + Duration::from_secs(20);
+            while hops.find(to) != wanted {
+                assert!(Instant::now() < end, "{wanted:?} is not found");
+                neighbours.poll(Nanos::ZERO).unwrap();
+                sleep(Duration::from_millis(1));
+            }
+        };
+        until(Some(far));
+        for _ in 0..5 {
+            ip("link set near down");
+            until(None);
+            ip("link set near up");
+            until(Some(far));
+        }
+    });
+}
+
 #[test]
 fn what_the_kernel_could_not_keep_is_read_anew() {
     alone("neighbours overrun", || {

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::net::{End, Net};
+use crate::net::{End, Net, Unable};
 use crate::oracle;
 use crate::program::Router;
 use crate::scratch::Scratch;
@@ -84,7 +84,7 @@ impl Side {
 pub(crate) fn with_world(name: &str, plan: Plan, test: impl FnOnce(&mut World)) {
     let net = match machines(name) {
         Ok(net) => net,
-        Err(reason) => return oracle::skip(&format!("{name}: {reason}")),
+        Err(Unable(reason)) => return oracle::skip(&format!("{name}: {reason}")),
     };
     let scratch = Scratch::new("router", name);
     let routers = Side::BOTH.map(|side| {
@@ -104,8 +104,13 @@ pub(crate) fn with_world(name: &str, plan: Plan, test: impl FnOnce(&mut World)) 
 /// # Errors
 ///
 /// Why there can be none here.
-pub(crate) fn machines(name: &str) -> Result<Net, String> {
+pub(crate) fn machines(name: &str) -> Result<Net, Unable> {
     let mut net = Net::new(name)?;
+    join(&mut net).unwrap_or_else(|fault| panic!("{name}: the machines cannot be set up: {fault}"));
+    Ok(net)
+}
+
+fn join(net: &mut Net) -> Result<(), String> {
     for space in ["ha", "ra", "rb", "hb"] {
         net.space(space)?;
         net.set(space, "ipv4/ip_forward", "0")?;
@@ -114,26 +119,29 @@ pub(crate) fn machines(name: &str) -> Result<Net, String> {
         End { space: "ra", device: "middle", address: "10.0.2.1/24" },
         End { space: "rb", device: "middle", address: "10.0.2.2/24" },
     )?;
-    for side in Side::BOTH {
-        let (letter, cable, number) = (side.letter(), side.cable(), side.net());
-        let (router, machine) = (format!("10.0.{cable}.1"), format!("10.0.{cable}.2"));
-        net.cable(
-            End { space: &format!("r{letter}"), device: "hosts", address: &format!("{router}/24") },
-            End { space: &format!("h{letter}"), device: "router", address: &format!("{machine}/24") },
-        )?;
-        for Slice { name, vni, .. } in SLICES {
-            let (space, device) = (format!("{name}{letter}"), format!("vx{vni}"));
-            net.space(&space)?;
-            let outer = format!("id {vni} local {machine} remote {router} dstport 4789");
-            net.ip(&format!("h{letter}"), &format!("link add {device} type vxlan {outer}"))?;
-            let moved = format!("link set {device} netns {}", net.name(&space));
-            net.ip(&format!("h{letter}"), &moved)?;
-            net.ip(&space, &format!("address add 192.168.{number}.2/24 dev {device}"))?;
-            net.ip(&space, &format!("link set {device} mtu {HOST_MTU} up"))?;
-            net.ip(&space, &format!("route add default via 192.168.{number}.1"))?;
-        }
+    Side::BOTH.into_iter().try_for_each(|side| hosts(net, side))
+}
+
+/// The hosts of a side, and the machine that has their tunnels.
+fn hosts(net: &mut Net, side: Side) -> Result<(), String> {
+    let (letter, cable, number) = (side.letter(), side.cable(), side.net());
+    let (router, machine) = (format!("10.0.{cable}.1"), format!("10.0.{cable}.2"));
+    net.cable(
+        End { space: &format!("r{letter}"), device: "hosts", address: &format!("{router}/24") },
+        End { space: &format!("h{letter}"), device: "router", address: &format!("{machine}/24") },
+    )?;
+    for Slice { name, vni, .. } in SLICES {
+        let (space, device) = (format!("{name}{letter}"), format!("vx{vni}"));
+        net.space(&space)?;
+        let outer = format!("id {vni} local {machine} remote {router} dstport 4789");
+        net.ip(&format!("h{letter}"), &format!("link add {device} type vxlan {outer}"))?;
+        let moved = format!("link set {device} netns {}", net.name(&space));
+        net.ip(&format!("h{letter}"), &moved)?;
+        net.ip(&space, &format!("address add 192.168.{number}.2/24 dev {device}"))?;
+        net.ip(&space, &format!("link set {device} mtu {HOST_MTU} up"))?;
+        net.ip(&space, &format!("route add default via 192.168.{number}.1"))?;
     }
-    Ok(net)
+    Ok(())
 }
 
 /// The configuration of a side's router.
