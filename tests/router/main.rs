@@ -16,6 +16,7 @@ mod refusals;
 #[path = "../support/scratch.rs"]
 mod scratch;
 mod shares;
+mod soak;
 mod traffic;
 mod transfer;
 mod world;

@@ -15,9 +15,16 @@ pub(crate) const SLICES: [Slice; 2] =
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slice {
     pub(crate) name: &'static str,
-    vni: u32,
+    pub(crate) vni: u32,
     /// Of the way between the routers; the spare way's is 10 more.
-    port: u16,
+    pub(crate) port: u16,
+}
+
+impl Slice {
+    /// The tunnel's device at a host.
+    pub(crate) fn device(self) -> String {
+        format!("vx{}", self.vni)
+    }
 }
 
 /// What tests want to differ.
@@ -27,11 +34,13 @@ pub(crate) struct Plan {
     pub(crate) mtu: u32,
     /// Bits a second between the routers, each way.
     pub(crate) rate: u64,
+    /// Packets that each queue holds.
+    pub(crate) limit: u32,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { mtu: HOST_MTU, rate: 1_000_000_000 }
+        Self { mtu: HOST_MTU, rate: 1_000_000_000, limit: 256 }
     }
 }
 
@@ -130,8 +139,9 @@ fn hosts(net: &mut Net, side: Side) -> Result<(), String> {
         End { space: &format!("r{letter}"), device: "hosts", address: &format!("{router}/24") },
         End { space: &format!("h{letter}"), device: "router", address: &format!("{machine}/24") },
     )?;
-    for Slice { name, vni, .. } in SLICES {
-        let (space, device) = (format!("{name}{letter}"), format!("vx{vni}"));
+    for slice in SLICES {
+        let Slice { name, vni, .. } = slice;
+        let (space, device) = (format!("{name}{letter}"), slice.device());
         net.space(&space)?;
         let outer = format!("id {vni} local {machine} remote {router} dstport 4789");
         net.ip(&format!("h{letter}"), &format!("link add {device} type vxlan {outer}"))?;
@@ -145,7 +155,7 @@ fn hosts(net: &mut Net, side: Side) -> Result<(), String> {
 }
 
 /// The configuration of a side's router.
-pub(crate) fn config(side: Side, Plan { mtu, rate }: Plan) -> String {
+pub(crate) fn config(side: Side, Plan { mtu, rate, limit }: Plan) -> String {
     let (cable, here, there) = (side.cable(), side.net(), side.other().net());
     let [hosts, middle] = side.kinds();
     let mut text = format!(
@@ -202,11 +212,13 @@ address = "192.168.13.{here}/24"
 name = "{name}-in"
 interface = "hosts"
 weight = 1
+limit_packets = {limit}
 
 [[slice.queue]]
 name = "{name}-out"
 interface = "middle"
 weight = 1
+limit_packets = {limit}
 
 [[slice.route]]
 prefix = "192.168.{here}.0/24"
