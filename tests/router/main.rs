@@ -8,6 +8,8 @@
 
 mod answers;
 mod changes;
+mod commands;
+mod devices;
 mod net;
 #[path = "../support/oracle.rs"]
 mod oracle;

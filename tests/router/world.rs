@@ -36,11 +36,26 @@ pub(crate) struct Plan {
     pub(crate) rate: u64,
     /// Packets that each queue holds.
     pub(crate) limit: u32,
+    pub(crate) devices: Devices,
 }
+
+/// What the routers' ports are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Devices {
+    /// Packet sockets and UDP sockets: both kinds meet hosts as well as a router.
+    Mixed,
+    /// UDP sockets, and the kernel does the rest.
+    Udp,
+    /// Between the routers, on side A, the TUN device `outer`, and the kernel routes.
+    Tun,
+}
+
+/// The address of side A between the routers where it has a TUN device.
+const BEHIND_TUN: &str = "10.0.9.1";
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { mtu: HOST_MTU, rate: 1_000_000_000, limit: 256 }
+        Self { mtu: HOST_MTU, rate: 1_000_000_000, limit: 256, devices: Devices::Mixed }
     }
 }
 
@@ -82,10 +97,22 @@ impl Side {
         [Self::B, Self::A][self as usize]
     }
 
-    /// Devices of the router: towards the hosts, and between the routers. Both kinds meet
-    /// hosts as well as a router.
-    fn kinds(self) -> [&'static str; 2] {
-        [["packet:hosts", "udp"], ["udp", "packet:middle"]][self as usize]
+    /// Devices of the router: towards the hosts, and between the routers.
+    fn kinds(self, devices: Devices) -> [&'static str; 2] {
+        match (devices, self) {
+            (Devices::Mixed, Self::A) => ["packet:hosts", "udp"],
+            (Devices::Mixed, Self::B) => ["udp", "packet:middle"],
+            (Devices::Tun, Self::A) => ["udp", "tun:outer"],
+            (Devices::Udp, _) | (Devices::Tun, Self::B) => ["udp"; 2],
+        }
+    }
+
+    /// The router's address between the routers.
+    fn middle(self, devices: Devices) -> String {
+        match (devices, self) {
+            (Devices::Tun, Self::A) => BEHIND_TUN.into(),
+            _ => format!("10.0.2.{}", self.net()),
+        }
     }
 }
 
@@ -95,6 +122,9 @@ pub(crate) fn with_world(name: &str, plan: Plan, test: impl FnOnce(&mut World)) 
         Ok(net) => net,
         Err(Unable(reason)) => return oracle::skip(&format!("{name}: {reason}")),
     };
+    if plan.devices == Devices::Tun {
+        tun(&net).unwrap();
+    }
     let scratch = Scratch::new("router", name);
     let routers = Side::BOTH.map(|side| {
         let config = scratch.write(&format!("{}.toml", side.letter()), config(side, plan));
@@ -131,6 +161,15 @@ fn join(net: &mut Net) -> Result<(), String> {
     Side::BOTH.into_iter().try_for_each(|side| hosts(net, side))
 }
 
+/// A TUN device on side A, to and from which the kernel routes outer packets.
+fn tun(net: &Net) -> Result<(), String> {
+    net.ip("ra", "tuntap add dev outer mode tun")?;
+    net.ip("ra", "link set outer up")?;
+    net.ip("ra", &format!("route add {BEHIND_TUN}/32 dev outer"))?;
+    net.set("ra", "ipv4/ip_forward", "1")?;
+    net.ip("rb", &format!("route add {BEHIND_TUN}/32 via 10.0.2.1")).map(|_| ())
+}
+
 /// The hosts of a side, and the machine that has their tunnels.
 fn hosts(net: &mut Net, side: Side) -> Result<(), String> {
     let (letter, cable, number) = (side.letter(), side.cable(), side.net());
@@ -155,9 +194,11 @@ fn hosts(net: &mut Net, side: Side) -> Result<(), String> {
 }
 
 /// The configuration of a side's router.
-pub(crate) fn config(side: Side, Plan { mtu, rate, limit }: Plan) -> String {
+pub(crate) fn config(side: Side, plan: Plan) -> String {
+    let Plan { mtu, rate, limit, devices } = plan;
     let (cable, here, there) = (side.cable(), side.net(), side.other().net());
-    let [hosts, middle] = side.kinds();
+    let [hosts, middle] = side.kinds(devices);
+    let [address, peer] = [side, side.other()].map(|side| side.middle(devices));
     let mut text = format!(
         r#"
 [[interface]]
@@ -169,7 +210,7 @@ rate = 1_000_000_000
 [[interface]]
 name = "middle"
 device = "{middle}"
-address = "10.0.2.{here}"
+address = "{address}"
 rate = {rate}
 "#
     );
@@ -196,7 +237,7 @@ vxlan = {{ vni = {vni}, mac = "02:00:00:00:0{here}:01" }}
 name = "{name}-middle"
 interface = "middle"
 port = {port}
-peer = "10.0.2.{there}:{port}"
+peer = "{peer}:{port}"
 mtu = {mtu}
 address = "192.168.12.{here}/24"
 
@@ -204,7 +245,7 @@ address = "192.168.12.{here}/24"
 name = "{name}-spare"
 interface = "middle"
 port = {spare}
-peer = "10.0.2.{there}:{spare}"
+peer = "{peer}:{spare}"
 mtu = {mtu}
 address = "192.168.13.{here}/24"
 
