@@ -38,18 +38,37 @@ impl Health {
     pub(super) fn end(self) {
         for (process, before, memory) in self.processes {
             let after = taken(process);
-            let third = memory.len() / 3;
-            let most = |part: &[u64]| part.iter().copied().max().unwrap_or(0);
-            let [first, last] = [&memory[..third], &memory[2 * third..]].map(most);
             println!(
-                "process {process}: [threads, descriptors, KiB] {before:?}, {after:?}; most KiB of {} samples, \
-                 first third {first}, last {last}",
-                memory.len()
+                "process {process}: [threads, descriptors, KiB] {before:?}, {after:?}; most KiB of thirds of {} samples: {:?}",
+                memory.len(),
+                thirds(&memory)
             );
             assert_eq!(before[..2], after[..2], "threads, descriptors");
-            assert!(first > 0 && last <= first + first / 50 + 1024, "memory grows: {memory:?}");
+            assert!(is_flat(&memory), "memory grows: {memory:?}");
         }
     }
+}
+
+/// The most of each third.
+fn thirds(memory: &[u64]) -> [u64; 3] {
+    let third = memory.len() / 3;
+    let parts = [&memory[..third], &memory[third..2 * third], &memory[2 * third..]];
+    parts.map(|part| part.iter().copied().max().unwrap_or(0))
+}
+
+fn is_flat(memory: &[u64]) -> bool {
+    let [first, _, last] = thirds(memory);
+    first > 0 && last <= first + first / 50 + 1024
+}
+
+#[test]
+fn memory_that_grows_is_not_flat() {
+    let series = |step: u64| (0..300).map(|at| 50_000 + at * step).collect::<Vec<_>>();
+    assert!(is_flat(&series(0)) && is_flat(&series(10)), "2 % and 1 MiB are 2,024 KiB");
+    assert!(!is_flat(&series(11)) && !is_flat(&[]));
+    let mut late = series(0);
+    late[250] = 53_000;
+    assert!(!is_flat(&late));
 }
 
 fn taken(process: u32) -> Taken {

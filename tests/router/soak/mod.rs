@@ -18,11 +18,12 @@ mod traffic;
 mod witness;
 
 use std::env;
+use std::panic::catch_unwind;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fastpath::conformance::Rng;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::program::Router;
 use crate::world::{Plan, SLICES, World, with_world};
@@ -137,4 +138,29 @@ fn account(at: &str, report: &Value) {
     assert_eq!(sum("ports", "handed"), gone.iter().sum::<u64>(), "router {at}: {gone:?} sent, refused");
     assert_eq!(sum("ports", "inside"), 0, "router {at}");
     assert!(left.iter().all(|count| *count > 0), "router {at} did not do everything: {left:?}");
+}
+
+#[test]
+fn an_account_that_lacks_a_packet_is_found() {
+    let packets = |n: u64| json!({"injected": n, "sent": 4 * n, "dropped": 3 * n, "slow_path": n});
+    let port = json!({"received": 21, "handed": 12, "sent": 10, "refused": 2, "inside": 0});
+    let good = json!({
+        "exact": true, "received": 21, "slices": {"red": packets(2)}, "departed": packets(1), "ports": {"middle": port}
+    });
+    account("good", &good);
+    let fields = [("slices", "red"), ("ports", "middle")];
+    let below = fields.iter().flat_map(|&(of, name)| {
+        let names = good[of][name].as_object().unwrap().keys();
+        names.map(move |field| format!("/{of}/{name}/{field}"))
+    });
+    let top = ["/received", "/departed/sent", "/departed/dropped"].map(String::from);
+    for field in below.chain(top) {
+        let mut wrong = good.clone();
+        let figure = wrong.pointer_mut(&field).unwrap();
+        *figure = (figure.as_u64().unwrap() + 1).into();
+        assert!(catch_unwind(|| account("wrong", &wrong)).is_err(), "{field}");
+    }
+    let mut wrong = good;
+    wrong["exact"] = false.into();
+    assert!(catch_unwind(|| account("wrong", &wrong)).is_err());
 }
