@@ -45,7 +45,7 @@ fn an_interface_sends_at_the_rate_that_it_was_told() {
         let run = |world: &World| {
             // 8 Mbit/s.
             let pace = Pace { octets: 1000, at_once: 2, every: Duration::from_millis(2) };
-            let stream = Stream::start(&world.net, "reda", ("redb", "192.168.2.2"), 5000, pace);
+            let stream = Stream::start(&world.net, "reda", ("redb", "192.168.2.2"), pace);
             thread::sleep(Duration::from_secs(2));
             let seen = stream.stop();
             println!("{} of {} datagrams arrived", seen.arrived.len(), seen.sent);

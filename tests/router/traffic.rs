@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,10 @@ pub(crate) struct Pace {
 
 impl Stream {
     /// Starts to send from `from` to the host `to`.
-    pub(crate) fn start(net: &Net, from: &str, to: (&str, &str), port: u16, pace: Pace) -> Self {
+    pub(crate) fn start(net: &Net, from: &str, to: (&str, &str), pace: Pace) -> Self {
+        // Each has its own: a program that is being started holds sockets until it runs.
+        static PORT: AtomicU16 = AtomicU16::new(5100);
+        let port = PORT.fetch_add(1, Ordering::Relaxed);
         let stop = Arc::new(AtomicBool::new(false));
         let (space, address) = (to.0, format!("{}:{port}", to.1));
         let bound = net.inside(space, move || UdpSocket::bind(("0.0.0.0", port)).unwrap()).join().unwrap();

@@ -2,6 +2,7 @@
 //! in each outer one a host of each slice, behind the kernel's VXLAN device.
 
 use std::fmt::Write;
+use std::time::Instant;
 
 use crate::net::{End, Net, Unable};
 use crate::oracle;
@@ -118,6 +119,7 @@ impl Side {
 
 /// Runs `test` in a world of its own, and ends both routers with exact accounts.
 pub(crate) fn with_world(name: &str, plan: Plan, test: impl FnOnce(&mut World)) {
+    let since = Instant::now();
     let net = match machines(name) {
         Ok(net) => net,
         Err(Unable(reason)) => return oracle::skip(&format!("{name}: {reason}")),
@@ -131,6 +133,7 @@ pub(crate) fn with_world(name: &str, plan: Plan, test: impl FnOnce(&mut World)) 
         let started = Router::start(&net, &format!("r{}", side.letter()), &["--config", &config]);
         started.unwrap_or_else(|(status, said)| panic!("the router ends with {status}: {said}"))
     });
+    println!("{name}: set up in {:?}", since.elapsed());
     let mut world = World { routers, net, _scratch: scratch };
     test(&mut world);
     for router in world.routers {

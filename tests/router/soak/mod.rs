@@ -53,14 +53,17 @@ fn a_soak_leaves_every_packet_accounted_for_and_memory_flat() {
 
 fn soak(world: &mut World, seed: u64, length: Duration) {
     let mut rng = Rng::new(seed);
+    let since = Instant::now();
     reach(world);
     // Memory that is touched once: as many exceptions as there are buffers, and more, since those
     // that a slice manager keeps are made up for; queues that fill, slices that come anew.
     traffic::expire(world, &mut rng, 3 * BUFFERS);
+    println!("{:?}: exceptions enough", since.elapsed());
     let witnesses = witness::all(&world.net);
     let traffic = traffic::start(&world.net, &mut rng);
     let mut changes = Changes::new(rng);
     changes.warm_up(world);
+    println!("{:?}: warm", since.elapsed());
     let mut health = Health::new(&world.routers);
     let end = Instant::now() + length;
     while Instant::now() < end {
@@ -68,12 +71,15 @@ fn soak(world: &mut World, seed: u64, length: Duration) {
         health.sample();
     }
     changes.mend(world);
+    println!("{:?}: mended", since.elapsed());
     let (before, mended) = (traffic.fetched(), Instant::now());
     while traffic.fetched().iter().zip(before).any(|(now, before)| *now <= before) {
         assert!(mended.elapsed() < PATIENCE, "TCP does not come back");
         thread::sleep(Duration::from_millis(10));
     }
+    println!("{:?}: TCP is back", since.elapsed());
     let (fetched, sent) = (traffic.fetched(), traffic.end());
+    println!("{:?}: traffic has ended", since.elapsed());
     reach(world);
     let seen = witnesses.into_iter().map(witness::Witness::end).collect::<Vec<_>>();
     println!("fetched: {fetched:?}\nsent: {sent}\nchanges: {changes}\nseen: {seen:?}");
@@ -82,6 +88,7 @@ fn soak(world: &mut World, seed: u64, length: Duration) {
         println!("router {at}: {report}");
         account(at, &report);
     }
+    println!("{:?}: accounted for", since.elapsed());
     health.end();
     sent.check();
     for seen in seen {
