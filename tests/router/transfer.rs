@@ -8,8 +8,8 @@ use std::thread;
 
 use crate::world::{Plan, SLICES, with_world};
 
-/// Octets of the file, unless `FASTPATH_ROUTER_OCTETS` says more.
-const OCTETS: usize = 10_000_000;
+/// Octets of each slice's file, unless `FASTPATH_ROUTER_OCTETS` says otherwise.
+const OCTETS: usize = 100_000_000;
 
 #[test]
 fn a_file_arrives_as_it_is() {
