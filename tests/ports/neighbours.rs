@@ -1,5 +1,6 @@
 //! Next hops as the kernel knows them: a machine on the link, and machines behind it.
 
+use std::fs;
 use std::net::{IpAddr, UdpSocket};
 use std::sync::mpsc;
 use std::thread::sleep;
@@ -112,7 +113,9 @@ fn a_link_that_was_down_is_found_again() {
 #[test]
 fn a_link_that_comes_up_is_followed_at_once() {
     alone("neighbours at once", || {
-        let (_host, far) = link();
+        let (host, far) = link();
+        // Its routes would come and go with the link, and tell of it.
+        fs::write("/proc/sys/net/ipv6/conf/near/disable_ipv6", "1").unwrap();
         let mut neighbours = Neighbours::new().unwrap();
         let mut hops = neighbours.attach("near", 16).unwrap();
         let to = "10.1.0.2".parse().unwrap();
@@ -125,10 +128,15 @@ fn a_link_that_comes_up_is_followed_at_once() {
             }
         };
         until(Some(far));
-        for _ in 0..5 {
+        for _ in 0..3 {
             ip("link set near down");
             until(None);
             ip("link set near up");
+            until(Some(far));
+            // The other end: no route of ours changes.
+            host.run(|| ip("link set far down"));
+            until(None);
+            host.run(|| ip("link set far up"));
             until(Some(far));
         }
     });
