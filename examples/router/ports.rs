@@ -115,12 +115,18 @@ fn is_gre(link: &LinkRequest) -> bool {
 /// Keeps next hops fresh in a thread of its own, for as long as the program runs.
 fn follow(mut neighbours: Neighbours, mut clock: Monotonic) -> std::io::Result<()> {
     let run = move || {
-        while let Ok(changes) = neighbours.poll(clock.now()) {
-            if changes == 0 {
-                thread::sleep(Duration::from_millis(1));
+        let mut refused = false;
+        loop {
+            let polled = neighbours.poll(clock.now());
+            // What is known still holds, and the next call tries again.
+            if let Err(error) = &polled
+                && !refused
+            {
+                eprintln!("router: the kernel's neighbours: {error}");
             }
+            refused = polled.is_err();
+            thread::sleep(Duration::from_millis(if refused { 100 } else { 1 }));
         }
-        eprintln!("router: the kernel's neighbours cannot be followed any more");
     };
     thread::Builder::new().name("neighbours".into()).spawn(run).map(|_| ())
 }

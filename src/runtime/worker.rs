@@ -349,8 +349,9 @@ where
                 let waiting = forwarder.waiting_octets(InterfaceId(at));
                 let bound = ports.get(usize::from(at)).and_then(Option::as_ref);
                 let sent = bound.map_or(*sent_before, Bound::handed_octets);
-                // What waits, and what came in the last period.
-                let came = (waiting + sent.wrapping_sub(*sent_before)).saturating_sub(*before);
+                // What waits, and what came in the last period. A port that is new counts anew.
+                let since = sent.checked_sub(*sent_before).unwrap_or(sent);
+                let came = (waiting + since).saturating_sub(*before);
                 *octets = waiting + came;
                 (*before, *sent_before) = (waiting, sent);
             }

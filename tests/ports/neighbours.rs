@@ -1,5 +1,6 @@
 //! Next hops as the kernel knows them: a machine on the link, and machines behind it.
 
+use std::fs;
 use std::net::{IpAddr, UdpSocket};
 use std::sync::mpsc;
 use std::thread::sleep;
@@ -105,6 +106,39 @@ fn a_link_that_was_down_is_found_again() {
         assert_eq!(control.until(&mut hops, "10.1.0.2", Some(far)), Some(far));
         ip("link del near");
         assert_eq!(control.until(&mut hops, "10.1.0.2", None), None);
+    });
+}
+
+/// Time stands still: nothing is looked at again because a second has passed.
+#[test]
+fn a_link_that_comes_up_is_followed_at_once() {
+    alone("neighbours at once", || {
+        let (host, far) = link();
+        // Its routes would come and go with the link, and tell of it.
+        fs::write("/proc/sys/net/ipv6/conf/near/disable_ipv6", "1").unwrap();
+        let mut neighbours = Neighbours::new().unwrap();
+        let mut hops = neighbours.attach("near", 16).unwrap();
+        let to = "10.1.0.2".parse().unwrap();
+        let mut until = |wanted| {
+            let end = Instant::now() + Duration::from_secs(20);
+            while hops.find(to) != wanted {
+                assert!(Instant::now() < end, "{wanted:?} is not found");
+                neighbours.poll(Nanos::ZERO).unwrap();
+                sleep(Duration::from_millis(1));
+            }
+        };
+        until(Some(far));
+        for _ in 0..3 {
+            ip("link set near down");
+            until(None);
+            ip("link set near up");
+            until(Some(far));
+            // The other end: no route of ours changes.
+            host.run(|| ip("link set far down"));
+            until(None);
+            host.run(|| ip("link set far up"));
+            until(Some(far));
+        }
     });
 }
 

@@ -5,7 +5,7 @@ use std::thread;
 use crate::world::{Plan, SLICES, World, with_world};
 
 /// Runs a program at side A's host of each slice at once: what each printed.
-fn both(world: &World, line: &str) -> Vec<Result<String, String>> {
+pub(crate) fn both(world: &World, line: &str) -> Vec<Result<String, String>> {
     let net = &world.net;
     thread::scope(|scope| {
         let spawn = |slice: &crate::world::Slice| {

@@ -3,6 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
+use crate::program::Router;
 use crate::traffic::{Pace, Stream};
 use crate::world::{Plan, World, with_world};
 
@@ -10,7 +13,7 @@ const STEADY: Pace = Pace { octets: 64, at_once: 2, every: Duration::from_millis
 
 fn stream(world: &World, slice: &str) -> Stream {
     let [from, at] = ["a", "b"].map(|side| format!("{slice}{side}"));
-    Stream::start(&world.net, &from, (&at, "192.168.2.2"), 5000, STEADY)
+    Stream::start(&world.net, &from, (&at, "192.168.2.2"), STEADY)
 }
 
 /// Lets the hosts be found.
@@ -36,13 +39,32 @@ fn a_route_that_is_replaced_under_load_loses_no_packet() {
                 }
             }
         }
+        let mut missing = 0;
         for stream in streams {
             let seen = stream.stop();
             println!("{} datagrams, {changes} changes, latency {:?}", seen.sent, seen.latency());
-            assert_eq!(seen.missing(), [0; 0]);
+            assert!(!seen.arrived.is_empty());
+            missing += seen.missing().len() as u64;
         }
         assert!(changes > 100, "{changes} changes are no load");
+        let missed: u64 = world.routers.iter_mut().map(unharmed).sum();
+        assert!(missing <= missed, "{missing} are missing, and only {missed} came too fast for a port");
     });
+}
+
+/// No slice's packet was dropped and none refused; the packets that came too fast for a port, as
+/// they do where the machine stands still.
+fn unharmed(router: &mut Router) -> u64 {
+    let report: Value = serde_json::from_str(&router.tell("report")).unwrap();
+    for slice in ["red", "blue"] {
+        assert_eq!(report["slices"][slice]["dropped"], 0, "{report}");
+    }
+    let ports = report["ports"].as_object().unwrap().values();
+    let missed = ports.map(|port| {
+        assert_eq!(port["refused"], 0, "{report}");
+        port["missed"].as_u64().unwrap()
+    });
+    missed.sum()
 }
 
 #[test]
@@ -70,17 +92,20 @@ fn a_route_that_is_rejected_and_deleted_ends_and_begins_again() {
 fn traffic_comes_back_when_a_cable_does() {
     with_world("cable", Plan::default(), |world| {
         warm(world, "red");
-        for end in ["ra", "rb"] {
+        // The kernel looks for a neighbour for three seconds before it gives up.
+        for (end, down) in [("ra", 500), ("rb", 500), ("ra", 4500), ("rb", 4500)] {
             let stream = stream(world, "red");
-            thread::sleep(Duration::from_millis(300));
+            stream.wait_for(Instant::now());
             world.net.ip(end, "link set middle down").unwrap();
-            thread::sleep(Duration::from_millis(500));
+            thread::sleep(Duration::from_millis(down));
+            let begun = Instant::now();
             world.net.ip(end, "link set middle up").unwrap();
             let up = Instant::now();
-            while world.net.run("reda", "ping -n -c 1 -W 1 192.168.2.2").is_err() {
-                assert!(up.elapsed() < Duration::from_secs(15), "{end}: the cable is back, traffic is not");
-            }
-            println!("{end}: back after {:?}", up.elapsed());
+            // The command may return later than the interface is up.
+            let back = stream.wait_for(begun);
+            let [took, after] = [up - begun, back.saturating_duration_since(up)];
+            println!("{end}: down {down} ms; `up` took {took:?}, what was sent {after:?} later arrives");
+            stream.wait_for(Instant::now());
             let seen = stream.stop();
             let (missing, last) = (seen.missing(), seen.sent - 1);
             assert!(!missing.is_empty(), "{end}: nothing was lost: the cable was not down");

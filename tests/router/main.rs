@@ -8,6 +8,8 @@
 
 mod answers;
 mod changes;
+mod commands;
+mod devices;
 mod kinds;
 mod net;
 #[path = "../support/oracle.rs"]
@@ -17,6 +19,7 @@ mod refusals;
 #[path = "../support/scratch.rs"]
 mod scratch;
 mod shares;
+mod soak;
 mod traffic;
 mod transfer;
 mod world;

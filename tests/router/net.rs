@@ -8,6 +8,11 @@ use std::thread::{self, JoinHandle};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+/// Why there can be no net here, so that tests are skipped. Whatever else goes wrong with a net is
+/// a fault, and fails them.
+#[derive(Debug)]
+pub(crate) struct Unable(pub(crate) String);
+
 /// Namespaces of one test, whose names begin with its own.
 #[derive(Debug)]
 pub(crate) struct Net {
@@ -27,22 +32,33 @@ pub(crate) struct End<'a> {
 const PROGRAMS: [&str; 7] = ["ip", "ethtool", "ping", "traceroute", "tracepath", "curl", "setpriv"];
 
 impl Net {
-    /// A net without namespaces.
+    /// A net without machines.
     ///
     /// # Errors
     ///
-    /// Why there can be none here.
-    pub(crate) fn new(test: &str) -> Result<Self, String> {
+    /// A program, a privilege or a kind of device is missing.
+    ///
+    /// # Panics
+    ///
+    /// If one cannot be made for any other reason.
+    pub(crate) fn new(test: &str) -> Result<Self, Unable> {
         for program in PROGRAMS {
             let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
             if !found.is_ok_and(|output| output.status.success()) {
-                return Err(format!("there is no program {program}"));
+                return Err(Unable(format!("there is no program {program}")));
             }
         }
         let mut net = Self { prefix: format!("fp{}{test}", std::process::id()), spaces: Vec::new() };
         // What is allowed shows when it is done.
-        net.space("probe")?;
-        Ok(net)
+        let probed = net.space("probe").and_then(|()| {
+            net.ip("probe", "link add probe type veth peer name other")?;
+            net.ip("probe", "link add tunnel type vxlan id 1 dstport 4789 dev probe")
+        });
+        match probed {
+            Ok(_) => Ok(net),
+            Err(said) if is_unable(&said) => Err(Unable(said)),
+            Err(said) => panic!("{said}"),
+        }
     }
 
     /// Adds a namespace, in which the loopback device is up and IPv6 is off.
@@ -64,13 +80,12 @@ impl Net {
     /// Writes a setting below `/proc/sys/net`.
     pub(crate) fn set(&self, space: &str, setting: &str, value: &str) -> Result<(), String> {
         let script = format!("[ ! -e /proc/sys/net/{setting} ] || echo {value} > /proc/sys/net/{setting}");
-        succeed(self.command(space, "sh").args(["-c", &script])).map(|_| ())
+        self.within(space, || succeed(Command::new("sh").args(["-c", &script]))).map(|_| ())
     }
 
     /// Runs ip(8) in a namespace.
     pub(crate) fn ip(&self, space: &str, arguments: &str) -> Result<String, String> {
-        let name = self.name(space);
-        succeed(Command::new("ip").args(["-n", &name]).args(arguments.split_whitespace()))
+        self.run(space, &format!("ip {arguments}"))
     }
 
     /// Joins two namespaces. What arrives is what was sent: no checksum is left to the
@@ -79,49 +94,68 @@ impl Net {
         let (device, peer, space) = (one.device, other.device, self.name(other.space));
         self.ip(one.space, &format!("link add {device} type veth peer name {peer} netns {space}"))?;
         for End { space, device, address } in [one, other] {
-            succeed(self.command(space, "ethtool").args(["-K", device]).args(OFFLOADS))?;
+            self.run(space, &format!("ethtool -K {device} {OFFLOADS}"))?;
             self.ip(space, &format!("address add {address} dev {device}"))?;
             self.ip(space, &format!("link set {device} up"))?;
         }
         Ok(())
     }
 
-    /// A program to be run in a namespace.
-    pub(crate) fn command(&self, space: &str, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name(space), program]);
-        command
-    }
-
-    /// Runs `body` in a thread of its own in a namespace.
+    /// Runs `body` in a thread of its own in a namespace. A program that it starts is there as well,
+    /// and costs no mount, as it would with `ip netns exec`.
     pub(crate) fn inside<T: Send + 'static>(
         &self, space: &str, body: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
-        let path = format!("/var/run/netns/{}", self.name(space));
+        let namespace = self.open(space);
         thread::spawn(move || {
-            let namespace = File::open(path).unwrap();
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            enter(&namespace);
             body()
         })
+    }
+
+    /// The same, and waits for what it returns.
+    pub(crate) fn within<T: Send>(&self, space: &str, body: impl FnOnce() -> T + Send) -> T {
+        let namespace = self.open(space);
+        let body = move || {
+            enter(&namespace);
+            body()
+        };
+        thread::scope(|scope| scope.spawn(body).join().unwrap())
+    }
+
+    fn open(&self, space: &str) -> File {
+        File::open(format!("/var/run/netns/{}", self.name(space))).unwrap()
     }
 
     /// Runs a program to its end, and returns what it printed.
     pub(crate) fn run(&self, space: &str, line: &str) -> Result<String, String> {
         let mut words = line.split_whitespace();
-        succeed(self.command(space, words.next().unwrap_or_default()).args(words))
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
+        self.within(space, || succeed(&mut command))
     }
 
     /// Starts a program whose input and output are pipes.
     pub(crate) fn spawn(&self, space: &str, program: &str, arguments: &[&str]) -> Result<Child, String> {
-        let mut command = self.command(space, program);
+        let mut command = Command::new(program);
         let piped =
             command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        piped.spawn().map_err(|error| format!("{program}: {error}"))
+        self.within(space, || piped.spawn()).map_err(|error| format!("{program}: {error}"))
     }
 }
 
+fn enter(namespace: &File) {
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+}
+
+/// Whether a program says that it may not, or that the kernel cannot.
+fn is_unable(said: &str) -> bool {
+    let words = ["not permitted", "ermission denied", "Unknown device type", "not supported"];
+    words.iter().any(|words| said.contains(words))
+}
+
 /// A veth pair's offloads, which would let unfinished checksums and frames of 64 KB be seen.
-const OFFLOADS: [&str; 10] = ["tx", "off", "rx", "off", "tso", "off", "gso", "off", "gro", "off"];
+const OFFLOADS: &str = "tx off rx off tso off gso off gro off";
 
 impl Drop for Net {
     fn drop(&mut self) {
@@ -147,5 +181,23 @@ pub(crate) fn succeed(command: &mut Command) -> Result<String, String> {
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err(format!("{command:?}: {}", said(&output).trim())),
+    }
+}
+
+#[test]
+fn what_is_not_allowed_here_is_told_apart_from_what_is_wrong() {
+    let Ok(net) = Net::new("unable") else { return crate::oracle::skip("what is not allowed") };
+    let without = "setpriv --bounding-set=-all --inh-caps=-all ip";
+    for (command, unable) in [
+        (format!("{without} netns add {}", net.name("never")), true),
+        (format!("{without} link add x type veth peer name y"), true),
+        ("ip link add x type flying_carpet".into(), true),
+        (format!("ip netns add {}", net.name("probe")), false),
+        ("ip link set nothere up".into(), false),
+        ("ip address add 10.0.0.300/24 dev lo".into(), false),
+        ("nothere".into(), false),
+    ] {
+        let said = net.run("probe", &command).expect_err(&command);
+        assert_eq!(is_unable(&said), unable, "{said}");
     }
 }

@@ -65,6 +65,11 @@ impl Router {
         }
     }
 
+    /// The number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Gives a command and returns what follows `ok` or, as an error, `error:`.
     pub(crate) fn ask(&mut self, command: &str) -> Result<String, String> {
         let written =

@@ -2,6 +2,7 @@
 
 use std::net::UdpSocket;
 
+use crate::net::Unable;
 use crate::oracle;
 use crate::program::Router;
 use crate::scratch::Scratch;
@@ -11,7 +12,7 @@ use crate::world::{Plan, Side, config, machines, with_world};
 fn a_configuration_that_cannot_be_is_refused_by_name() {
     let net = match machines("refuse") {
         Ok(net) => net,
-        Err(reason) => return oracle::skip(&format!("refusals: {reason}")),
+        Err(Unable(reason)) => return oracle::skip(&format!("refusals: {reason}")),
     };
     let scratch = Scratch::new("router", "refuse");
     let good = config(Side::A, Plan::default());

@@ -13,7 +13,7 @@ fn a_flood_of_one_slice_costs_the_other_no_packet() {
         let to = |slice: &'static str| (slice, "192.168.2.2");
         let steady = Pace { octets: 200, at_once: 1, every: Duration::from_millis(5) };
         let flood = Pace { octets: 1000, at_once: 10, every: Duration::from_micros(5333) };
-        let start = |from: &str, at, pace| Stream::start(&world.net, from, to(at), 5000, pace);
+        let start = |from: &str, at, pace| Stream::start(&world.net, from, to(at), pace);
         // The first packets of each find its host.
         for (from, at) in [("reda", "redb"), ("bluea", "blueb")] {
             let first = start(from, at, steady);

@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
 use crate::world::{Plan, SLICES, with_world};
 
-/// Octets of the file, unless `FASTPATH_ROUTER_OCTETS` says more.
-const OCTETS: usize = 10_000_000;
+/// Octets of each slice's file, unless `FASTPATH_ROUTER_OCTETS` says otherwise.
+const OCTETS: usize = 100_000_000;
 
 #[test]
 fn a_file_arrives_as_it_is() {
@@ -24,9 +25,9 @@ fn a_file_arrives_as_it_is() {
             let served = Arc::clone(&file);
             // It ends with its one client, or with the test.
             thread::spawn(move || serve(&listener, &served));
-            let mut curl = world.net.command(&here, "curl");
-            curl.args(["-sS", "--max-time", "60", "http://192.168.2.2/"]);
-            fetching.push((file, thread::spawn(move || curl.output().unwrap())));
+            let mut curl = Command::new("curl");
+            curl.args(["-sS", "--max-time", "300", "http://192.168.2.2/"]);
+            fetching.push((file, world.net.inside(&here, move || curl.output().unwrap())));
         }
         for (file, fetched) in fetching {
             let fetched = fetched.join().unwrap();

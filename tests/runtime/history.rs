@@ -20,7 +20,7 @@ type Options = (Ipv4, Label);
 type Workers = Fleet<Options, Counted, Store>;
 
 #[derive(Clone, Debug)]
-enum Op {
+pub(crate) enum Op {
     /// Packets come at a worker's port of an interface, for one of the slices or for none.
     Arrive {
         worker: usize,
@@ -29,6 +29,8 @@ enum Op {
         option: u8,
         count: u8,
         flow: u8,
+        /// An octet of each that is another: where, and which.
+        wrong: Option<(u8, u8)>,
     },
     /// Time passes, and a worker takes turns.
     Turns {
@@ -120,12 +122,14 @@ fn queue() -> impl Strategy<Value = QueueRequest> {
     })
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub(crate) fn op() -> impl Strategy<Value = Op> {
+    let wrong = prop_oneof![99 => Just(None), 1 => any::<(u8, u8)>().prop_map(Some)];
     let of = 0..3usize;
     let worker = 0..2usize;
     prop_oneof![
-        8 => (worker.clone(), 0..2u8, 0..5u16, 0..2u8, 1..60u8, any::<u8>()).prop_map(
-            |(worker, at, port, option, count, flow)| Op::Arrive { worker, at, port, option, count, flow }),
+        8 => (worker.clone(), 0..2u8, 0..5u16, 0..2u8, 1..60u8, any::<u8>(), wrong).prop_map(
+            |(worker, at, port, option, count, flow, wrong)|
+                Op::Arrive { worker, at, port, option, count, flow, wrong }),
         10 => (worker.clone(), 0..500u16, 1..12u8).prop_map(|(worker, micros, count)| Op::Turns { worker, micros, count }),
         4 => (worker.clone(), 0..2u16, 0..60u8).prop_map(|(worker, at, room)| Op::Room { worker, at, room }),
         3 => (0..2u8).prop_map(|option| Op::Admit { option }),
@@ -151,7 +155,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-struct World {
+pub(crate) struct World {
     fleet: Workers,
     wires: Vec<[Wire; 2]>,
     controls: Vec<SliceControl<Counted>>,
@@ -173,7 +177,7 @@ fn interface(at: u8, scheduling: Scheduling) -> InterfaceConfig {
     InterfaceConfig { scheduling, ..InterfaceConfig::ip([10, 0, at, 1].into(), rate) }
 }
 
-fn schedulings() -> [Scheduling; 4] {
+pub(crate) fn schedulings() -> [Scheduling; 4] {
     let class = PriorityClass { queues: 3, rate: Rate::bits_per_second(50_000_000).unwrap(), burst: 4096 };
     let with = |levels| Scheduling::Managed { levels, priority: Some(class) };
     [Scheduling::Plain, Scheduling::POLICIES, with(Levels::Queues), with(Levels::Slices)]
@@ -192,7 +196,8 @@ macro_rules! at_worker {
 }
 
 impl World {
-    fn new(workers: usize, ring: usize, scheduling: Scheduling) -> Self {
+    /// With a slice of each option.
+    pub(crate) fn new(workers: usize, ring: usize, scheduling: Scheduling) -> Self {
         let limits = Limits {
             slices: 3,
             queues: 8,
@@ -223,7 +228,26 @@ impl World {
         for worker in 0..workers {
             (0..2).for_each(|at| world.bind(worker, at));
         }
+        world.admit(0);
+        world.admit(1);
         world
+    }
+
+    /// Forgets what was sent, and lets go of what slice managers keep.
+    pub(crate) fn tidy(&mut self) {
+        self.wires.iter().flatten().for_each(|wire| wire.with(|it| it.sent.clear()));
+        self.kept.clear();
+    }
+
+    /// Buffers that are somewhere.
+    pub(crate) fn buffers(&self) -> usize {
+        // The world's own handle, and one in each store.
+        Arc::strong_count(&self.all) - 1 - self.wires.len()
+    }
+
+    /// Packets that came.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.arrived
     }
 
     fn bind(&mut self, worker: usize, at: u16) {
@@ -269,11 +293,11 @@ impl World {
         self.controls.push(control);
     }
 
-    fn step(&mut self, op: Op) {
+    pub(crate) fn step(&mut self, op: Op) {
         let workers = self.wires.len();
         let slice = |of: usize, world: &Self| world.controls.get(of).map(SliceControl::slice);
         match op {
-            Op::Arrive { worker, at, port, option, count, flow } => {
+            Op::Arrive { worker, at, port, option, count, flow, wrong } => {
                 let to = 100 + 10 * (port % 4) + u16::from(at);
                 for n in 0..count {
                     let flow = flow.wrapping_add(n % 16);
@@ -281,7 +305,12 @@ impl World {
                         0 => ipv4(64, [10 + flow % 6, 1, 2, flow], 53 + u16::from(n % 3)),
                         _ => vec![flow % 16, 2, 3, n, 5],
                     };
-                    self.wires[worker % workers][usize::from(at)].put(frame(at, to, &inner).bytes());
+                    let mut octets = frame(at, to, &inner).bytes().to_vec();
+                    if let Some((place, octet)) = wrong {
+                        let place = usize::from(place) % octets.len();
+                        octets[place] = octet;
+                    }
+                    self.wires[worker % workers][usize::from(at)].put(&octets);
                     self.arrived += 1;
                 }
             }
@@ -383,7 +412,7 @@ impl World {
     }
 
     /// What must hold between two turns, whatever happened.
-    fn check(&self) -> Result<Vec<Report>, TestCaseError> {
+    pub(crate) fn check(&self) -> Result<Vec<Report>, TestCaseError> {
         let others = self.fleet.others.iter().map(|worker| worker.report());
         let reports: Vec<_> = core::iter::once(self.fleet.first.report()).chain(others).collect();
         for report in &reports {
@@ -415,12 +444,16 @@ fn run(
     workers: usize, ring: usize, kind: usize, history: Vec<Op>, patience: u64,
 ) -> Result<(), TestCaseError> {
     let mut world = World::new(workers, ring, schedulings()[kind]);
-    world.admit(0);
-    world.admit(1);
     for op in history {
         world.step(op);
         world.check()?;
     }
+    end(world, patience)
+}
+
+/// Stops, and counts buffers.
+pub(crate) fn end(mut world: World, patience: u64) -> Result<(), TestCaseError> {
+    let workers = world.wires.len();
     // Stopped at any time: those who hand over, first; then nothing comes any more.
     let deadline = world.now + Nanos::from_micros(patience);
     let mut clock = Simulated(world.now);
@@ -448,8 +481,7 @@ fn run(
     let bound: u64 = world.fleet.first.ports().chain(others).map(|port| port.waiting).sum();
     let others = world.fleet.others.iter().map(|worker| worker.buffers().free.len());
     let free = world.fleet.first.buffers().free.len() + others.sum::<usize>();
-    // The world's own handle, and one in each store.
-    let alive = Arc::strong_count(&world.all) - 1 - workers;
+    let alive = world.buffers();
     let between = world.fleet.first.buffers_between()
         + world.fleet.others.iter().map(|worker| worker.buffers_between()).sum::<usize>();
     prop_assert_eq!(alive as u64, free as u64 + waiting + bound + between as u64);

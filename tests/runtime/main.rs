@@ -9,4 +9,5 @@ mod fleet;
 mod history;
 mod rates;
 mod sleep;
+mod soak;
 mod wire;

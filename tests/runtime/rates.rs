@@ -113,6 +113,22 @@ fn who_has_it_all_to_send_has_all_the_rate() {
 }
 
 #[test]
+fn a_port_in_the_place_of_another_counts_what_it_sends_itself() {
+    let mut pair = pair();
+    // More waits than the first port ever sends.
+    pair.put([4000, 4000]);
+    pair.run(2, 1);
+    let first = &mut pair.fleet.first;
+    let (port, report) = first.remove_port(InterfaceId(0)).unwrap();
+    assert!((100..1000).contains(&report.handed), "{report:?}");
+    first.add_port(InterfaceId(0), Layer::Ip, port).unwrap();
+    pair.run(10, 1);
+    let (sent, _) = pair.run(10, 1);
+    let total = sent[0] + sent[1];
+    assert!(total > octets(10) * 98 / 100 && sent[0].abs_diff(sent[1]) < total / 10, "{sent:?}");
+}
+
+#[test]
 fn together_they_never_send_more_than_the_interface_may() {
     let mut pair = pair();
     // Each may catch up on two periods.
