@@ -47,15 +47,14 @@ impl<P: Store<Item = PortEntry>, T: Store<Item = TunnelEntry>> Access<P, T> {
         let IpAddr::V4(v4) = address else { return Ok(self.tunnels.open(address, kind, config)?) };
         let mixed = |kind: TunnelKind| TunnelError::Mixed { address, port: kind.port(), kind };
         if let TunnelKind::Udp { port } = kind {
-            let other = |(at, open, _): &(IpAddr, TunnelKind, _)| *at == address && open.port() == port;
-            if let Some((_, open, _)) = self.tunnels.iter().find(other).filter(|_| port != 0) {
+            if let Some(open) = self.tunnels.at_port(address, port) {
                 return Err(mixed(open).into());
             }
             let TunnelConfig { admission, udp_checksum, .. } = config;
             return Ok(self.ports.open(v4, port, PortConfig { admission, udp_checksum })?);
         }
         let port = kind.port();
-        if port != 0 && self.ports.iter().any(|(at, open, _)| (at, open) == (v4, port)) {
+        if port != 0 && self.ports.is_open(v4, port) {
             return Err(mixed(TunnelKind::Udp { port }).into());
         }
         Ok(self.tunnels.open(address, kind, config)?)

@@ -387,6 +387,12 @@ impl<S: Store<Item = TunnelEntry>> Tunnels<S> {
         open.map(|entry| (entry.at.address(), entry.kind(), entry.config))
     }
 
+    /// A tunnel that is open at a UDP port. Reads the whole table, if there is any.
+    pub(super) fn at_port(&self, address: IpAddr, port: u16) -> Option<TunnelKind> {
+        let mut open = self.iter().take(if self.open == 0 { 0 } else { usize::MAX });
+        open.find(|(at, kind, _)| *at == address && kind.port() == port && port != 0).map(|(_, kind, _)| kind)
+    }
+
     /// Entries that the longest look-up reads.
     pub fn longest_probe(&self) -> usize {
         self.probes

@@ -214,6 +214,11 @@ impl<S: Store<Item = PortEntry>> UdpPorts<S> {
         open.map(|entry| (Ipv4Addr::from_bits((entry.key >> 16) as u32), entry.key as u16, entry.config))
     }
 
+    /// Whether a port is open.
+    pub(super) fn is_open(&self, address: Ipv4Addr, port: u16) -> bool {
+        self.find_any(key(address.to_bits(), port)).is_some()
+    }
+
     /// Entries that the longest look-up reads.
     pub fn longest_probe(&self) -> usize {
         self.probes

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use fastpath::decap::{Access, Decap, PortEntry, TunnelConfig, TunnelEntry, TunnelError, TunnelKind};
-use fastpath::decap::{PortConfig, Tunnels, UdpPorts};
+use fastpath::decap::{PortConfig, Tunnels, UdpChecksum, UdpPorts};
 use fastpath::egress::{Egress, EgressError, Encapsulation, LinkLayer, Payload, Template, Tunnel};
 use fastpath::exit::DropReason::{self, *};
 use fastpath::id::{OptionId, QueueId, SliceId};
@@ -146,6 +146,25 @@ fn tunnels_are_refused_with_a_reason() {
     assert_eq!(tunnels.open(HERE, blind, config), Err(TunnelError::Full { entries: 4 }));
     assert_eq!(tunnels.close(HERE, vxlan), Some(config));
     assert_eq!(tunnels.close(HERE, vxlan), None);
+}
+
+#[test]
+fn a_port_is_of_one_kind() {
+    let address = std::net::IpAddr::from([192, 0, 2, 1]);
+    let (vxlan, udp) = (TunnelKind::vxlan(7), TunnelKind::Udp { port: 4789 });
+    let config = TunnelConfig::new(ADMISSION).with_mac(INNER_THERE);
+    for udp_checksum in [UdpChecksum::Skip, UdpChecksum::Verify] {
+        let (ports, tunnels) = (UdpPorts::new([PortEntry::EMPTY; 8]), Tunnels::new([TunnelEntry::EMPTY; 8]));
+        let mut access = Access { ports, tunnels };
+        let udp_config = TunnelConfig { udp_checksum, ..config };
+        access.open(address, udp, udp_config).unwrap();
+        let mixed = |kind| TunnelError::Mixed { address, port: 4789, kind };
+        assert_eq!(access.open(address, vxlan, config), Err(mixed(udp).into()), "{udp_checksum:?}");
+        access.open(address, TunnelKind::Vxlan { port: 4790, vni: 7 }, config).unwrap();
+        assert!(access.close(address, udp));
+        access.open(address, vxlan, config).unwrap();
+        assert_eq!(access.open(address, udp, udp_config), Err(mixed(vxlan).into()), "{udp_checksum:?}");
+    }
 }
 
 #[test]
