@@ -7,6 +7,7 @@ use super::control::PrefixControl;
 use super::form::{LEVELS, UpdateError};
 use super::own::Own;
 use super::read::{PrefixRead, slot};
+use super::refresh::Part;
 use super::zone::Zone;
 use crate::epoch::Epochs;
 
@@ -105,6 +106,7 @@ impl<A: Address> PrefixControl<A> {
             }
         }
         let slot = slot_of(0);
+        self.change.part = Some(Part::of(prefix));
         self.change.slots = Some(if last == 0 { covered(position) } else { slot..slot + 1 });
         self.change.entries.push((index, below));
         Some(old)

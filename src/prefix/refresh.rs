@@ -1,0 +1,268 @@
+//! The ranges of a table, made from its trie and kept as that is.
+
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::{Relaxed, Release};
+
+use super::address::{Address, Prefix};
+use super::arena::{Block, MOST_PLACES, Space};
+use super::chunk::CHILD;
+use super::leaf::{BELOW, Encoded, FORM, Leaf, Run, UNIT, order};
+use super::ranges::{BRANCH, LAST, LEAST, MOST, Ranges, STEPS, bits, is_branch, is_leaf, whole};
+use super::read::PrefixRead;
+use super::survey::{Survey, push};
+
+/// A branch is as wide as its entries have so many ranges each.
+const FILL: usize = 6;
+/// The logarithm of the units of the widest branch.
+const MOST_ORDER: u32 = MOST - LEAST;
+/// The most leaves that an update makes anew; and ranges of what it surveys for one of them.
+const MOST_LEAVES: usize = 1024;
+const MOST_RUNS: usize = 256;
+/// Units to spare, besides an eighth.
+const SPARE: usize = 4096;
+
+/// Addresses that have their first `len` bits in common, `low`'s.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub(super) low: u128,
+    pub(super) len: u32,
+}
+
+impl Part {
+    /// Those of a prefix.
+    pub(super) fn of<A: Address>(prefix: Prefix<A>) -> Self {
+        Self { low: whole(prefix.bits()), len: prefix.len() }
+    }
+
+    fn last(self) -> u128 {
+        self.low | u128::MAX.checked_shr(self.len).unwrap_or(0)
+    }
+
+    /// The n-th of the parts that it has by `bits` more bits.
+    fn nth(self, bits: u32, nth: usize) -> Self {
+        Self { low: self.low | (nth as u128) << (u128::BITS - bits) >> self.len, len: self.len + bits }
+    }
+}
+
+/// What the owner of a table keeps of its [`Ranges`].
+#[derive(Debug)]
+pub(super) struct Growth {
+    pub(super) units: Space,
+    /// Blocks that nothing leads to any more.
+    pub(super) replaced: Vec<Block>,
+    /// Octets that the last update wrote.
+    pub(super) copied: usize,
+    runs: Vec<Run>,
+    changed: Vec<Run>,
+}
+
+impl Growth {
+    fn new(units: usize) -> Self {
+        let mut units = Space::new(units, MOST_ORDER);
+        // The first line is of no block: who has no leaf reads it.
+        units.take(0);
+        Self { units, replaced: Vec::new(), copied: 0, runs: Vec::new(), changed: Vec::new() }
+    }
+
+    /// The ranges of a table that has none yet, and room for so many octets that wait for readers.
+    pub(super) fn of<A: Address>(read: &PrefixRead<A>, prefixes: usize, spare: usize, waiting: usize) -> (Ranges, Self) {
+        // Made without memory to write to, to see how much there must be.
+        let bits = read.inside.bits;
+        let mut growth = Self::new((16 * prefixes).clamp(1 << 16, MOST_PLACES));
+        growth.grow_all(read, &Ranges::new(bits, 0));
+        let used = growth.units.used();
+        let units = used + used / 8 + SPARE + 4 * spare + waiting / 32;
+        let units = units.next_multiple_of(1 << MOST_ORDER).min(MOST_PLACES);
+        let (ranges, mut growth) = (Ranges::new(bits, units), Self::new(units));
+        growth.grow_all(read, &ranges);
+        (ranges, growth)
+    }
+
+    fn grow_all<A: Address>(&mut self, read: &PrefixRead<A>, ranges: &Ranges) {
+        for index in 0..1usize << ranges.bits {
+            let all = entry_of(ranges, index);
+            let entry = read.inside.entry(index);
+            let mut runs = core::mem::take(&mut self.runs);
+            Survey::new(read, &mut runs, usize::MAX).of(entry, all.low, all.len);
+            let made = self.make(ranges, &runs, all, 0);
+            self.runs = runs;
+            if let Some(direct) = ranges.direct.get(index) {
+                direct.store(made, Release);
+            }
+        }
+        self.copied = 0;
+    }
+
+    /// Brings up to date what changed below an entry of the direct table: all of it, or a part.
+    pub(super) fn refresh<A: Address>(
+        &mut self, read: &PrefixRead<A>, ranges: &Ranges, index: usize, part: Option<Part>,
+    ) {
+        let all = entry_of(ranges, index);
+        let (part, entry) = (part.unwrap_or(all), read.inside.entry(index));
+        let mut runs = core::mem::take(&mut self.runs);
+        let same = Survey::new(read, &mut runs, 1).of(entry, part.low, part.len);
+        let value = runs.first().filter(|_| same).map(|run| run.1);
+        self.runs = runs;
+        let mut update = Update { read, ranges, entry, part, value, leaves: MOST_LEAVES };
+        if let Some(direct) = ranges.direct.get(index) {
+            let old = direct.load(Relaxed);
+            let new = self.renew(&mut update, old, all, 0);
+            if new != old {
+                direct.store(new, Release);
+            }
+        }
+    }
+
+    /// What an entry becomes.
+    fn renew<A: Address>(&mut self, update: &mut Update<'_, A>, old: u32, all: Part, steps: usize) -> u32 {
+        let inside = update.part.len > all.len;
+        if let (false, Some(value)) = (inside, update.value) {
+            self.drop(update.ranges, old);
+            return value;
+        }
+        if is_branch(old) {
+            return self.renew_branch(update, old, all, steps);
+        }
+        let Some(left) = update.leaves.checked_sub(1) else {
+            self.drop(update.ranges, old);
+            return BELOW;
+        };
+        update.leaves = left;
+        let mut runs = core::mem::take(&mut self.changed);
+        runs.clear();
+        let fits = match update.value {
+            Some(value) if old != BELOW => {
+                self.overlay(update, old, all, value, &mut runs);
+                true
+            }
+            _ => Survey::new(update.read, &mut runs, MOST_RUNS).of(update.entry, all.low, all.len),
+        };
+        let made = if fits { self.make(update.ranges, &runs, all, steps) } else { BELOW };
+        self.changed = runs;
+        self.drop(update.ranges, old);
+        made
+    }
+
+    /// A branch stays where it is and its entries change, unless all become the same.
+    fn renew_branch<A: Address>(
+        &mut self, update: &mut Update<'_, A>, branch: u32, all: Part, steps: usize,
+    ) -> u32 {
+        let (bits, part) = (bits(branch), update.part);
+        let first = ((part.low.max(all.low) << all.len) >> (u128::BITS - bits)) as usize;
+        let last = ((part.last().min(all.last()) << all.len) >> (u128::BITS - bits)) as usize;
+        let mut now = BELOW;
+        for nth in first..=last {
+            let old = update.ranges.entry(branch, nth);
+            now = self.renew(update, old, all.nth(bits, nth), steps + 1);
+            if let Some(place) = update.ranges.place(branch, nth).filter(|_| now != old) {
+                place.store(now, Release);
+            }
+        }
+        if now & CHILD == 0 && (0..1 << bits).all(|nth| update.ranges.entry(branch, nth) == now) {
+            self.drop(update.ranges, branch);
+            return now;
+        }
+        branch
+    }
+
+    /// The ranges of a leaf or of one value, with another value in a part.
+    fn overlay<A: Address>(
+        &mut self, update: &Update<'_, A>, old: u32, all: Part, value: u32, runs: &mut Vec<Run>,
+    ) {
+        let (low, last) = (update.part.low, update.part.last());
+        self.runs.clear();
+        match Leaf::of(&update.ranges.lines, old).filter(|_| is_leaf(old)) {
+            Some(leaf) => leaf.runs(all.low, all.len, &mut |run: Run| push(&mut self.runs, run.0, run.1)),
+            None => self.runs.push((all.low, old)),
+        }
+        self.runs.iter().filter(|run| run.0 < low).for_each(|run| push(runs, run.0, run.1));
+        push(runs, low, value);
+        if last < all.last() {
+            let behind = self.runs.iter().rfind(|run| run.0 <= last + 1).map_or(0, |run| run.1);
+            push(runs, last + 1, behind);
+            self.runs.iter().filter(|run| run.0 > last + 1).for_each(|run| push(runs, run.0, run.1));
+        }
+    }
+
+    /// The entry for ranges; `BELOW` if they need too many steps, or there is no room.
+    fn make(&mut self, ranges: &Ranges, runs: &[Run], all: Part, steps: usize) -> u32 {
+        let value = runs.first().map_or(0, |run| run.1);
+        if runs.len() <= 1 {
+            return value;
+        }
+        if let Some(leaf) = Encoded::new(runs, all.len) {
+            let Some(block) = self.take(leaf.order) else { return BELOW };
+            return leaf.write(&ranges.lines, block.at);
+        }
+        let most = MOST.min(LAST.saturating_sub(all.len));
+        if steps >= STEPS || most < LEAST {
+            return BELOW;
+        }
+        let bits = width(runs, all, most);
+        let Some(block) = self.take(bits - LEAST) else { return BELOW };
+        let branch = (BRANCH + bits) << FORM | block.at;
+        let mut from = 0;
+        for nth in 0..1 << bits {
+            let part = all.nth(bits, nth);
+            let starts = |run: &&Run| run.0 <= part.low;
+            from += runs.get(from + 1..).map_or(0, |runs| runs.iter().take_while(starts).count());
+            let inside = |run: &&Run| run.0 <= part.last();
+            let count = runs.get(from + 1..).map_or(0, |runs| runs.iter().take_while(inside).count());
+            let entry = self.make(ranges, runs.get(from..=from + count).unwrap_or(&[]), part, steps + 1);
+            if let Some(place) = ranges.place(branch, nth) {
+                // Nobody can reach it yet.
+                place.store(entry, Relaxed);
+            }
+        }
+        branch
+    }
+
+    fn take(&mut self, order: u32) -> Option<Block> {
+        let block = self.units.take(order)?;
+        self.copied += block.places() * 32;
+        Some(block)
+    }
+
+    /// What an entry leads to is of no use any more.
+    fn drop(&mut self, ranges: &Ranges, entry: u32) {
+        let order = if is_branch(entry) {
+            (0..1 << bits(entry)).for_each(|nth| self.drop(ranges, ranges.entry(entry, nth)));
+            bits(entry) - LEAST
+        } else if is_leaf(entry) {
+            order(entry >> FORM)
+        } else {
+            return;
+        };
+        self.replaced.push(Block { at: entry & UNIT, order });
+    }
+}
+
+/// The bits of a branch for ranges, up to `most`: so many that its entries have a few ranges each, and no one
+/// of them has nearly all.
+fn width(runs: &[Run], all: Part, most: u32) -> u32 {
+    let starts = runs.get(1..).unwrap_or(&[]);
+    let parted = |bits: u32| {
+        let entry = |run: &Run| (run.0 << all.len) >> (u128::BITS - bits);
+        let largest = starts.chunk_by(|a, b| entry(a) == entry(b)).map(<[Run]>::len).max();
+        largest.is_none_or(|largest| largest <= starts.len() * 3 / 4)
+    };
+    _ = parted;
+    (LEAST..most).find(|bits| runs.len() >> bits <= FILL ).unwrap_or(most)
+}
+
+/// What an update changed: a part, and what stands for all of it now, if that is one thing.
+struct Update<'a, A> {
+    read: &'a PrefixRead<A>,
+    ranges: &'a Ranges,
+    /// Of the direct table of the trie.
+    entry: u32,
+    part: Part,
+    value: Option<u32>,
+    /// That may still be made.
+    leaves: usize,
+}
+
+/// The addresses of an entry of the direct table.
+fn entry_of(ranges: &Ranges, index: usize) -> Part {
+    Part { low: (index as u128) << (u128::BITS - ranges.bits), len: ranges.bits }
+}
