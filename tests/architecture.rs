@@ -29,6 +29,7 @@ const UNSAFE: &[&str] = &[
     "src/lookup/forest/simd.rs",
     "src/lookup/forest/wide.rs",
     "src/prefix/simd.rs",
+    "src/prefix/simd/ranges.rs",
 ];
 
 /// An import: who, of whom, in which line.

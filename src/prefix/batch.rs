@@ -112,7 +112,8 @@ impl<A: Address> PrefixRead<A> {
     /// The first `len` of a group.
     #[inline(always)]
     fn find_group<I: Isa>(
-        &self, isa: I, ranges: &Ranges, keys: &[A; GROUP], len: usize, found: &mut [Option<NonZeroU32>; GROUP],
+        &self, isa: I, ranges: &Ranges, keys: &[A; GROUP], len: usize,
+        found: &mut [Option<NonZeroU32>; GROUP],
     ) {
         // Acquire: all of a change that is done is seen.
         let done = self.done.load(Acquire);

@@ -266,10 +266,11 @@ impl<A: Address> PrefixControl<A> {
         self.copied
     }
 
-    /// Units of chunks and places of lists in use, without those that wait: nothing where
+    /// Units of chunks and ranges, and places of lists, in use, without those that wait: nothing where
     /// no prefix is longer than the direct table's.
     pub fn blocks(&self) -> (usize, usize) {
-        (self.units.used(), self.lists.used())
+        let ranges = self.growth.as_ref().map_or(0, Growth::used);
+        (self.units.used() + ranges, self.lists.used())
     }
 
     /// Octets, by what they are for.
@@ -278,7 +279,7 @@ impl<A: Address> PrefixControl<A> {
         let direct: usize = zones().map(|(lookups, _)| lookups).sum();
         let direct = direct + read.flat.as_ref().map_or(0, Flat::octets);
         let codes = self.codes.as_ref().map_or(0, Codes::octets);
-        let used = self.growth.as_ref().map_or(0, |growth| growth.units.used() * 32);
+        let used = self.growth.as_ref().map_or(0, |growth| growth.used() * 32);
         let used = used + read.ranges.as_ref().map_or(0, |ranges| size_of_val(&*ranges.direct));
         let ranges = read.ranges.as_ref().map_or(0, Ranges::octets);
         let codes = codes + ranges + self.growth.as_ref().map_or(0, |growth| growth.units.octets());
@@ -311,7 +312,10 @@ impl<A: Address> PrefixRead<A> {
     /// Starts fetching what an update of a prefix reads first and writes last.
     fn expect(&self, prefix: Prefix<A>) {
         self.prefetch(prefix.bits());
-        if self.flat.is_some() {
+        if let Some(ranges) = &self.ranges {
+            ranges.prefetch(prefix.bits().high());
+        }
+        if self.flat.is_some() || self.ranges.is_some() {
             let index = self.inside.index(prefix.bits().high());
             self.inside.direct.get(index).into_iter().for_each(prefetch);
         }

@@ -76,7 +76,8 @@ impl<'a> Leaf<'a> {
             SHORT => (0..SHORT_BOUNDS).fold(0, |count, nth| count + usize::from(self.short(nth) <= short)),
             LONG => (0..LONG_BOUNDS).fold(0, |count, nth| count + usize::from(self.long(nth) <= long)),
             WIDE => (0..WIDE_BOUNDS).fold(0, |count, nth| count + usize::from(self.long(nth) <= long)),
-            _ => (0..DEEP_BOUNDS).fold(0, |count, nth| count + usize::from(self.deep(nth) <= key)),
+            // Few keys come here, and most of them from few places.
+            _ => (0..DEEP_BOUNDS).take_while(|nth| self.deep(*nth) <= key).count(),
         };
         self.value(nth)
     }
@@ -105,7 +106,8 @@ impl<'a> Leaf<'a> {
 
     #[inline(always)]
     fn deep(self, nth: usize) -> u128 {
-        (0..4).fold(0, |bound, word| bound << 32 | u128::from(self.further(4 * nth + word)))
+        let word = |word: usize| u128::from(self.further(4 * nth + word));
+        word(0) << 96 | word(1) << 64 | word(2) << 32 | word(3)
     }
 
     /// That of a range.
@@ -197,7 +199,8 @@ impl Encoded {
     fn set_bound(&mut self, nth: usize, bound: u128) {
         match self.form {
             SHORT => self.put(1 + nth / 2, nth % 2 * 16, (bound >> 112) as u32),
-            DEEP => (0..4).for_each(|word| self.put(WORDS + 4 * nth + word, 0, (bound >> (96 - 32 * word)) as u32)),
+            DEEP => (0..4)
+                .for_each(|word| self.put(WORDS + 4 * nth + word, 0, (bound >> (96 - 32 * word)) as u32)),
             _ => self.put(1 + nth, 0, (bound >> 96) as u32),
         }
     }
@@ -244,7 +247,8 @@ mod tests {
         let (mut random, mut forms) = (7u64, [0; 5]);
         for round in 0..20_000u64 {
             let mut next = || {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 u128::from(random >> 20)
             };
             let at = (next() % 59) as u32;

@@ -119,7 +119,13 @@ impl Ranges {
     /// What stands for a key: 0, a value or [`BELOW`](super::leaf::BELOW).
     #[inline(always)]
     pub(super) fn find<A: Address>(&self, key: A) -> u32 {
-        let high = key.high();
+        let (entry, rest) = self.way(key.high());
+        self.end(entry, key, rest)
+    }
+
+    /// Through the branches to where a key's way ends, and its bits from there on.
+    #[inline(always)]
+    pub(super) fn way(&self, high: u64) -> (u32, u64) {
         let mut entry = self.first(high);
         let mut rest = high << self.bits;
         for _ in 0..=STEPS {
@@ -130,7 +136,13 @@ impl Ranges {
             entry = self.entry(entry, (rest >> (64 - bits)) as usize);
             rest <<= bits;
         }
-        self.end(entry, key, rest)
+        (entry, rest)
+    }
+
+    /// Starts fetching what `find` will read last.
+    pub(super) fn prefetch(&self, high: u64) {
+        let (entry, _) = self.way(high);
+        prefetch_line(&self.lines, (entry & UNIT) as usize * UNIT_WORDS / WORDS, 0);
     }
 
     /// What stands for a key where its way ends, the bits from there on being `rest`.
@@ -149,7 +161,9 @@ impl Ranges {
 
     /// What stands for many keys.
     #[inline(always)]
-    pub(super) fn find_all<A: Address>(&self, keys: &[A; GROUP], found: &mut [Option<NonZeroU32>; GROUP]) -> Ends {
+    pub(super) fn find_all<A: Address>(
+        &self, keys: &[A; GROUP], found: &mut [Option<NonZeroU32>; GROUP],
+    ) -> Ends {
         let mut rest = keys.map(Address::high);
         let mut entries = rest.map(|high| self.first(high));
         rest.iter_mut().for_each(|rest| *rest <<= self.bits);
@@ -167,7 +181,9 @@ impl Ranges {
             }
         }
         let mut ends = Ends::default();
-        for ((((entry, key), rest), found), nth) in entries.into_iter().zip(keys).zip(rest).zip(found).zip(0..) {
+        for ((((entry, key), rest), found), nth) in
+            entries.into_iter().zip(keys).zip(rest).zip(found).zip(0..)
+        {
             *found = ends.put(self.end(entry, *key, rest), nth);
         }
         ends

@@ -89,7 +89,7 @@ impl<A: Address> PrefixTable<A> for PrefixRead<A> {
                 return NonZeroU32::new(found);
             }
         } else if let Some(ranges) = self.ranges_of() {
-            return match ranges.find(address) {
+            return match self.machine.find(ranges, address) {
                 0 => self.lookup_covering(address),
                 BELOW_RANGES => self.walk_down(address),
                 found => NonZeroU32::new(found),

@@ -15,8 +15,7 @@ use super::survey::{Survey, push};
 const FILL: usize = 6;
 /// The logarithm of the units of the widest branch.
 const MOST_ORDER: u32 = MOST - LEAST;
-/// The most leaves that an update makes anew; and ranges of what it surveys for one of them.
-const MOST_LEAVES: usize = 1024;
+/// The most ranges that an update surveys for a leaf.
 const MOST_RUNS: usize = 256;
 /// Units to spare, besides an eighth.
 const SPARE: usize = 4096;
@@ -48,6 +47,8 @@ impl Part {
 #[derive(Debug)]
 pub(super) struct Growth {
     pub(super) units: Space,
+    /// Units that are kept for nobody.
+    first: usize,
     /// Blocks that nothing leads to any more.
     pub(super) replaced: Vec<Block>,
     /// Octets that the last update wrote.
@@ -60,17 +61,24 @@ impl Growth {
     fn new(units: usize) -> Self {
         let mut units = Space::new(units, MOST_ORDER);
         // The first line is of no block: who has no leaf reads it.
-        units.take(0);
-        Self { units, replaced: Vec::new(), copied: 0, runs: Vec::new(), changed: Vec::new() }
+        let first = units.take(0).map_or(0, Block::places);
+        Self { units, first, replaced: Vec::new(), copied: 0, runs: Vec::new(), changed: Vec::new() }
+    }
+
+    /// Units of branches and leaves.
+    pub(super) fn used(&self) -> usize {
+        self.units.used() - self.first
     }
 
     /// The ranges of a table that has none yet, and room for so many octets that wait for readers.
-    pub(super) fn of<A: Address>(read: &PrefixRead<A>, prefixes: usize, spare: usize, waiting: usize) -> (Ranges, Self) {
+    pub(super) fn of<A: Address>(
+        read: &PrefixRead<A>, prefixes: usize, spare: usize, waiting: usize,
+    ) -> (Ranges, Self) {
         // Made without memory to write to, to see how much there must be.
         let bits = read.inside.bits;
         let mut growth = Self::new((16 * prefixes).clamp(1 << 16, MOST_PLACES));
         growth.grow_all(read, &Ranges::new(bits, 0));
-        let used = growth.units.used();
+        let used = growth.used();
         let units = used + used / 8 + SPARE + 4 * spare + waiting / 32;
         let units = units.next_multiple_of(1 << MOST_ORDER).min(MOST_PLACES);
         let (ranges, mut growth) = (Ranges::new(bits, units), Self::new(units));
@@ -103,10 +111,10 @@ impl Growth {
         let same = Survey::new(read, &mut runs, 1).of(entry, part.low, part.len);
         let value = runs.first().filter(|_| same).map(|run| run.1);
         self.runs = runs;
-        let mut update = Update { read, ranges, entry, part, value, leaves: MOST_LEAVES };
+        let update = Update { read, ranges, entry, part, value };
         if let Some(direct) = ranges.direct.get(index) {
             let old = direct.load(Relaxed);
-            let new = self.renew(&mut update, old, all, 0);
+            let new = self.renew(&update, old, all, 0);
             if new != old {
                 direct.store(new, Release);
             }
@@ -114,7 +122,7 @@ impl Growth {
     }
 
     /// What an entry becomes.
-    fn renew<A: Address>(&mut self, update: &mut Update<'_, A>, old: u32, all: Part, steps: usize) -> u32 {
+    fn renew<A: Address>(&mut self, update: &Update<'_, A>, old: u32, all: Part, steps: usize) -> u32 {
         let inside = update.part.len > all.len;
         if let (false, Some(value)) = (inside, update.value) {
             self.drop(update.ranges, old);
@@ -123,11 +131,6 @@ impl Growth {
         if is_branch(old) {
             return self.renew_branch(update, old, all, steps);
         }
-        let Some(left) = update.leaves.checked_sub(1) else {
-            self.drop(update.ranges, old);
-            return BELOW;
-        };
-        update.leaves = left;
         let mut runs = core::mem::take(&mut self.changed);
         runs.clear();
         let fits = match update.value {
@@ -145,7 +148,7 @@ impl Growth {
 
     /// A branch stays where it is and its entries change, unless all become the same.
     fn renew_branch<A: Address>(
-        &mut self, update: &mut Update<'_, A>, branch: u32, all: Part, steps: usize,
+        &mut self, update: &Update<'_, A>, branch: u32, all: Part, steps: usize,
     ) -> u32 {
         let (bits, part) = (bits(branch), update.part);
         let first = ((part.low.max(all.low) << all.len) >> (u128::BITS - bits)) as usize;
@@ -198,7 +201,7 @@ impl Growth {
         if steps >= STEPS || most < LEAST {
             return BELOW;
         }
-        let bits = width(runs, all, most);
+        let bits = (LEAST..most).find(|bits| runs.len() >> bits <= FILL).unwrap_or(most);
         let Some(block) = self.take(bits - LEAST) else { return BELOW };
         let branch = (BRANCH + bits) << FORM | block.at;
         let mut from = 0;
@@ -237,19 +240,6 @@ impl Growth {
     }
 }
 
-/// The bits of a branch for ranges, up to `most`: so many that its entries have a few ranges each, and no one
-/// of them has nearly all.
-fn width(runs: &[Run], all: Part, most: u32) -> u32 {
-    let starts = runs.get(1..).unwrap_or(&[]);
-    let parted = |bits: u32| {
-        let entry = |run: &Run| (run.0 << all.len) >> (u128::BITS - bits);
-        let largest = starts.chunk_by(|a, b| entry(a) == entry(b)).map(<[Run]>::len).max();
-        largest.is_none_or(|largest| largest <= starts.len() * 3 / 4)
-    };
-    _ = parted;
-    (LEAST..most).find(|bits| runs.len() >> bits <= FILL ).unwrap_or(most)
-}
-
 /// What an update changed: a part, and what stands for all of it now, if that is one thing.
 struct Update<'a, A> {
     read: &'a PrefixRead<A>,
@@ -258,8 +248,6 @@ struct Update<'a, A> {
     entry: u32,
     part: Part,
     value: Option<u32>,
-    /// That may still be made.
-    leaves: usize,
 }
 
 /// The addresses of an entry of the direct table.

@@ -205,6 +205,17 @@ impl Machine {
         }
     }
 
+    /// One address where there are ranges, see [`Ranges::find`].
+    #[inline(always)]
+    pub(super) fn find<A: Address>(self, ranges: &Ranges, key: A) -> u32 {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Wide` says that the machine has the features.
+            Self::Wide(_) => unsafe { ranges::find_one(ranges, key) },
+            _ => ranges.find(key),
+        }
+    }
+
     /// One key below an entry of the direct table, see [`PrefixRead::descend`].
     #[inline(always)]
     pub(super) fn descend<A: Address>(self, read: &PrefixRead<A>, entry: u32, key: A) -> u32 {
@@ -242,7 +253,9 @@ mod x86 {
     use super::super::address::FIRST;
     use super::super::block::{LINES, NARROW, OPEN, OPEN_MASK, UNIT};
     use super::super::flat::{BELOW, CODES, Flat, NOTHING, WORDS};
-    use super::{Address, Asked, Ends, FEW, GROUP, HALF, Half, Isa, Line, Portable, PrefixRead, Ranges, STRIDE, ranges};
+    use super::{
+        Address, Asked, Ends, FEW, GROUP, HALF, Half, Isa, Line, Portable, PrefixRead, Ranges, STRIDE, ranges,
+    };
 
     macro_rules! has {
         ($($feature:tt)*) => {{

@@ -5,9 +5,12 @@ use core::ops::Range;
 
 use super::address::Address;
 use super::block::{self, walk};
-use super::chunk::{CHILD, STRIDE};
+use super::chunk::{CHILD, STRIDE, Slots};
 use super::leaf::Run;
 use super::read::PrefixRead;
+
+/// So many slots are looked at one by one.
+const FEW: usize = 8;
 
 /// The ranges of addresses, without the short prefixes.
 pub(super) struct Survey<'a, A> {
@@ -41,7 +44,7 @@ impl<'a, A: Address> Survey<'a, A> {
 
     /// Some slots of a chunk, the first of which is `low`'s.
     fn chunk(&mut self, entry: u32, at: u32, mut low: u128, some: Range<usize>, cover: u32) -> bool {
-        let slots = block::slots(&self.read.lines, entry);
+        let slots = self.slots(entry, &some);
         let cover = self.cover(entry, cover);
         // The last chunk has more slots than there are addresses.
         let end = (at + STRIDE).min(u128::BITS);
@@ -57,6 +60,18 @@ impl<'a, A: Address> Survey<'a, A> {
             low = low.wrapping_add(1u128.checked_shl(u128::BITS - end).unwrap_or(0));
         }
         true
+    }
+
+    /// Some slots of a chunk; what others have is of no meaning.
+    fn slots(&self, entry: u32, some: &Range<usize>) -> Slots {
+        if some.len() > FEW {
+            return block::slots(&self.read.lines, entry);
+        }
+        let mut slots = [0; 1 << STRIDE];
+        for (to, slot) in slots.get_mut(some.clone()).unwrap_or(&mut []).iter_mut().zip(some.start..) {
+            *to = walk(&self.read.lines, entry, slot).0;
+        }
+        slots
     }
 
     /// What covers all of a chunk.

@@ -7,11 +7,10 @@ use core::sync::atomic::{Ordering::Acquire, fence};
 
 use super::super::flat::{Line, WORDS};
 use super::super::leaf::{
-    BELOW, FORM, LONG_BOUNDS, LONG_OCTETS, SHORT, SHORT_BOUNDS, SHORT_OCTETS, UNIT, UNIT_WORDS, WIDE,
+    BELOW, FORM, LONG, LONG_BOUNDS, LONG_OCTETS, SHORT, SHORT_BOUNDS, SHORT_OCTETS, UNIT, UNIT_WORDS, WIDE,
 };
 use super::super::ranges::{BRANCH, LEAST, STEPS};
 use super::x86::all;
-use super::super::batch::number;
 use super::{Address, Ends, GROUP, HALF, Half, Ranges, lanes, prefetch_line};
 
 /// Keys on their way: the 64 bits after those that they have used up, and where they are.
@@ -89,7 +88,22 @@ fn halves<A: Address>(keys: &[A; HALF]) -> (__m512i, __m512i) {
         let part = |word: i32, a: __m512i, b: __m512i| {
             let (b0, c0) = (word + 16, word);
             let at = _mm512_setr_epi32(
-                c0, c0 + 4, c0 + 8, c0 + 12, b0, b0 + 4, b0 + 8, b0 + 12, 0, 0, 0, 0, 0, 0, 0, 0,
+                c0,
+                c0 + 4,
+                c0 + 8,
+                c0 + 12,
+                b0,
+                b0 + 4,
+                b0 + 8,
+                b0 + 12,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
             );
             _mm512_castsi512_si256(_mm512_permutex2var_epi32(a, at, b))
         };
@@ -185,6 +199,7 @@ unsafe fn leaf(line: *const Line, entry: u32, rest: u32) -> u32 {
 
 /// What stands for the keys of a group that are at leaves of other kinds; and which have no answer.
 #[inline(never)]
+#[target_feature(enable = "avx512f,avx512dq")]
 #[allow(clippy::indexing_slicing, reason = "below GROUP: see `lanes`")]
 fn finish<A: Address>(
     ranges: &Ranges, keys: &[A; GROUP], others: u32, entries: &[u32; GROUP],
@@ -194,8 +209,25 @@ fn finish<A: Address>(
         found[nth] = NonZeroU32::new(ranges.other(entries[nth], keys[nth]));
     }
     let mut ends = Ends::default();
-    found.iter().zip(0..).for_each(|(found, nth)| {
-        ends.put(number(*found), nth);
-    });
+    for half in found.as_chunks::<HALF>().0 {
+        // SAFETY: a `NonZeroU32` or none is 32 bits, all 0 for none: 64 octets that may be read.
+        let half = unsafe { _mm512_loadu_si512(half.as_ptr().cast()) };
+        ends.below = ends.below >> HALF | u32::from(_mm512_movepi32_mask(half)) << HALF;
+        ends.nothing = ends.nothing >> HALF | u32::from(_mm512_testn_epi32_mask(half, half)) << HALF;
+    }
     ends
+}
+
+/// What ranges have for one key.
+#[target_feature(enable = "avx512f,avx512bw,bmi2,popcnt")]
+pub(super) fn find_one<A: Address>(ranges: &Ranges, key: A) -> u32 {
+    let (entry, rest) = ranges.way(key.high());
+    let at = (entry & UNIT) as usize * UNIT_WORDS / WORDS;
+    match ranges.lines.get(at) {
+        // SAFETY: a leaf's line, see there.
+        Some(line) if matches!(entry >> FORM, SHORT | LONG) => unsafe {
+            leaf(line, entry, (rest >> 32) as u32)
+        },
+        _ => ranges.end(entry, key, rest),
+    }
 }
