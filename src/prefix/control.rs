@@ -73,7 +73,8 @@ impl<A: Address> PrefixControl<A> {
     /// Stores `value` with `prefix`; returns what was stored with it.
     ///
     /// Hitless: each lookup answers as before or as after it. Copies the chunks on the way
-    /// to the prefix, and at most 512 of those below it.
+    /// to the prefix, and at most 512 of those below it; and where there are [ranges](Form::ranges), all lines of
+    /// ranges that the prefix covers.
     ///
     /// # Errors
     ///
