@@ -47,8 +47,9 @@ pub(super) struct Change {
     pub(super) entries: Vec<(usize, u32)>,
     /// Slots of those entries that may be others than before, if not all may.
     pub(super) slots: Option<Range<usize>>,
-    /// What changed below those entries, if not all of it.
-    pub(super) part: Option<Part>,
+    /// What changed below those entries, if not all of it; and what stands for it now, if that is one value
+    /// which is known.
+    pub(super) part: Option<(Part, Option<u32>)>,
 }
 
 impl<A: Address> PrefixControl<A> {

@@ -170,15 +170,20 @@ impl Encoded {
     /// first of them may begin before that.
     pub(super) fn new(runs: &[Run], at: u32) -> Option<Self> {
         let (first, rest) = runs.split_first()?;
-        let ends = |bits: u32| rest.iter().all(|run| run.0 as u64 == 0 && run.0 << at << bits == 0);
-        let values = || runs.iter().map(|run| run.1).filter(|value| *value != 0);
-        let frame = values().min().map_or(0, |least| least - 1);
-        let narrow = values().all(|value| value - frame <= MOST);
+        let bits = rest.iter().fold(0, |all, run| all | run.0);
+        let deep = bits as u64 != 0;
+        let ends = |from: u32| !deep && ((bits >> 64) as u64) << at << from == 0;
+        let (mut least, mut greatest) = (u32::MAX, 0);
+        for value in runs.iter().map(|run| run.1).filter(|value| *value != 0) {
+            (least, greatest) = (least.min(value), greatest.max(value));
+        }
+        let frame = if greatest == 0 { 0 } else { least - 1 };
+        let narrow = greatest - frame <= MOST;
         let form = match (narrow, rest.len()) {
             (true, ..=SHORT_BOUNDS) if ends(16) => SHORT,
             (true, ..=LONG_BOUNDS) if ends(32) => LONG,
             (false, ..=WIDE_BOUNDS) if ends(32) => WIDE,
-            (_, ..=DEEP_BOUNDS) if rest.iter().any(|run| run.0 as u64 != 0) => DEEP,
+            (_, ..=DEEP_BOUNDS) if deep => DEEP,
             _ => return None,
         };
         let mut encoded = Self { words: [0; MOST_LINES * WORDS], order: order(form), form };
@@ -186,8 +191,7 @@ impl Encoded {
         encoded.set_value(frame, 0, first.1);
         for nth in 0..most_bounds(form) {
             let run = rest.get(nth);
-            let shift = if form == DEEP { 0 } else { at };
-            encoded.set_bound(nth, run.map_or(u128::MAX, |run| run.0 << shift));
+            encoded.set_bound(nth, run.map_or(u128::MAX, |run| run.0), if run.is_some() { at } else { 0 });
             encoded.set_value(frame, nth + 1, run.map_or(last, |run| run.1));
         }
         if form == SHORT || form == LONG {
@@ -196,12 +200,13 @@ impl Encoded {
         Some(encoded)
     }
 
-    fn set_bound(&mut self, nth: usize, bound: u128) {
+    fn set_bound(&mut self, nth: usize, bound: u128, at: u32) {
+        let rest = ((bound >> 64) as u64) << at;
         match self.form {
-            SHORT => self.put(1 + nth / 2, nth % 2 * 16, (bound >> 112) as u32),
+            SHORT => self.put(1 + nth / 2, nth % 2 * 16, (rest >> 48) as u32),
             DEEP => (0..4)
                 .for_each(|word| self.put(WORDS + 4 * nth + word, 0, (bound >> (96 - 32 * word)) as u32)),
-            _ => self.put(1 + nth, 0, (bound >> 96) as u32),
+            _ => self.put(1 + nth, 0, (rest >> 32) as u32),
         }
     }
 

@@ -98,19 +98,21 @@ impl Growth {
                 direct.store(made, Release);
             }
         }
-        self.copied = 0;
+        // As much as updates need, which is not what the whole table did.
+        (self.copied, self.runs) = (0, Vec::with_capacity(MOST_RUNS + 1));
     }
 
-    /// Brings up to date what changed below an entry of the direct table: all of it, or a part.
+    /// Brings up to date what changed below an entry of the direct table: all of it, or a part, and what
+    /// stands for that now, if it is known.
     pub(super) fn refresh<A: Address>(
-        &mut self, read: &PrefixRead<A>, ranges: &Ranges, index: usize, part: Option<Part>,
+        &mut self, read: &PrefixRead<A>, ranges: &Ranges, index: usize, part: Option<(Part, Option<u32>)>,
     ) {
-        let all = entry_of(ranges, index);
-        let (part, entry) = (part.unwrap_or(all), read.inside.entry(index));
-        let mut runs = core::mem::take(&mut self.runs);
-        let same = Survey::new(read, &mut runs, 1).of(entry, part.low, part.len);
-        let value = runs.first().filter(|_| same).map(|run| run.1);
-        self.runs = runs;
+        let (all, entry) = (entry_of(ranges, index), read.inside.entry(index));
+        let (part, known) = part.unwrap_or((all, None));
+        let value = known.or_else(|| {
+            let same = Survey::new(read, &mut self.runs, 1).of(entry, part.low, part.len);
+            self.runs.first().filter(|_| same).map(|run| run.1)
+        });
         let update = Update { read, ranges, entry, part, value };
         if let Some(direct) = ranges.direct.get(index) {
             let old = direct.load(Relaxed);

@@ -85,6 +85,7 @@ impl<A: Address> PrefixControl<A> {
             }
         }
         chunk.repaint(&own);
+        let value = chunk.same(covered(position));
         let mut below = self.make_or_drop(read, &chunk, last)?;
         if let Some(at) = there(last) {
             self.replace(read, at, last);
@@ -106,7 +107,7 @@ impl<A: Address> PrefixControl<A> {
             }
         }
         let slot = slot_of(0);
-        self.change.part = Some(Part::of(prefix));
+        self.change.part = Some((Part::of(prefix), value));
         self.change.slots = Some(if last == 0 { covered(position) } else { slot..slot + 1 });
         self.change.entries.push((index, below));
         Some(old)
