@@ -28,8 +28,8 @@ const UNSAFE: &[&str] = &[
     "src/lookup/forest/mixed.rs",
     "src/lookup/forest/simd.rs",
     "src/lookup/forest/wide.rs",
-    "src/prefix/simd.rs",
     "src/prefix/simd/ranges.rs",
+    "src/prefix/simd.rs",
 ];
 
 /// An import: who, of whom, in which line.

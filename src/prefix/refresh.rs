@@ -256,3 +256,64 @@ struct Update<'a, A> {
 fn entry_of(ranges: &Ranges, index: usize) -> Part {
     Part { low: (index as u128) << (u128::BITS - ranges.bits), len: ranges.bits }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::num::NonZeroU32;
+
+    use super::super::{Form, PrefixTable, PrefixTrie};
+    use super::*;
+    use crate::epoch::Epochs;
+
+    /// Whatever the history, ranges with room for few leaves say nothing that the trie does not say.
+    #[test]
+    fn keys_without_room_go_through_the_trie() {
+        let mut random = 5u64;
+        let mut next = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            u128::from(random >> 24)
+        };
+        let form = Form { direct_bits: Some(4), skip: Some(0), spare: 2000, ..Form::default() };
+        let (mut read, mut control) = PrefixTrie::<u128>::new(form).into_halves();
+        let (ranges, mut growth) = (Ranges::new(4, 128), Growth::new(128));
+        growth.grow_all(&read, &ranges);
+        (read.ranges, control.growth) = (Some(ranges), Some(growth));
+        let mut epochs = Epochs::new(0);
+        let mut model = alloc::collections::BTreeMap::new();
+        let (mut below, mut above) = (0, 0);
+        for round in 0..6_000 {
+            let len = [3, 7, 20, 33, 48, 64, 90, 128][next() as usize % 8];
+            let key = next() % 5 << 125 | next() % 7 << 103 | next() % 9 << 78 | next() % 3 << 30;
+            let prefix = Prefix::new(key, len).unwrap();
+            let value = 1 + next() as u32 % [9, 4000][round / 8 % 2];
+            // It fills up, and empties again.
+            if next() as usize % 4 < [3, 1][round / 1500 % 2] {
+                let old = control.insert(&read, &mut epochs, prefix, value).unwrap();
+                assert_eq!(old, model.insert(prefix, value));
+            } else {
+                assert_eq!(control.remove(&read, &mut epochs, prefix).unwrap(), model.remove(&prefix));
+            }
+            if round % 16 > 0 {
+                continue;
+            }
+            let keys: [u128; 64] = core::array::from_fn(|nth| {
+                let some = model.keys().nth(nth * 7 % model.len().max(1)).copied();
+                some.map_or(key, |some: Prefix<u128>| some.bits()) | next() << (next() % 90)
+            });
+            let mut found = [None; 64];
+            read.lookup_batch(&keys, &mut found);
+            for (key, found) in keys.into_iter().zip(found) {
+                let covers = model.iter().filter(|(prefix, _)| prefix.covers(key));
+                let best = covers.max_by_key(|(prefix, _)| prefix.len()).map_or(0, |(_, value)| *value);
+                assert_eq!((found, read.lookup(key)), (NonZeroU32::new(best), NonZeroU32::new(best)));
+                let said = read.ranges.as_ref().unwrap().find(key);
+                (below, above) = if said == BELOW { (below + 1, above) } else { (below, above + 1) };
+            }
+        }
+        assert!(below > 1000 && above > 1000, "{below} {above}");
+        for prefix in model.into_keys() {
+            assert!(control.remove(&read, &mut epochs, prefix).unwrap().is_some());
+        }
+        assert_eq!(control.blocks(), (0, 0));
+    }
+}
