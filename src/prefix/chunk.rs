@@ -49,10 +49,10 @@ impl Chunk {
         }
     }
 
-    /// The value that all of some slots have, if they have one.
+    /// The value that all of some slots have, or 0, if it is one.
     pub(super) fn same(&self, some: Range<usize>) -> Option<u32> {
         let slots = self.slots.get(some)?;
-        let first = slots.first().copied().filter(|first| *first != 0 && first & CHILD == 0)?;
+        let first = slots.first().copied().filter(|first| first & CHILD == 0)?;
         slots.iter().all(|slot| *slot == first).then_some(first)
     }
 

@@ -73,7 +73,7 @@ impl<A: Address> PrefixControl<A> {
     /// Stores `value` with `prefix`; returns what was stored with it.
     ///
     /// Hitless: each lookup answers as before or as after it. Copies the chunks on the way
-    /// to the prefix, and at most 512 of those below it; and where there are [ranges](Form::ranges), all lines of
+    /// to the prefix, and at most 512 of those below it; and where there are [ranges](Form#structfield.ranges), all lines of
     /// ranges that the prefix covers.
     ///
     /// # Errors
@@ -314,7 +314,7 @@ impl<A: Address> PrefixRead<A> {
     fn expect(&self, prefix: Prefix<A>) {
         self.prefetch(prefix.bits());
         if let Some(ranges) = &self.ranges {
-            ranges.prefetch(prefix.bits().high());
+            ranges.prefetch(ranges.way(prefix.bits().high()).0);
         }
         if self.flat.is_some() || self.ranges.is_some() {
             let index = self.inside.index(prefix.bits().high());

@@ -15,6 +15,7 @@
 //! B. Lampson, V. Srinivasan, G. Varghese, "IP Lookups Using Multiway and Multicolumn Search",
 //! INFOCOM 1998: prefixes as ranges, as many bounds compared as a cache line has.
 
+use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::chunk::CHILD;
@@ -128,12 +129,16 @@ impl<'a> Leaf<'a> {
         let most = most_bounds(self.form);
         found((low, self.value(0)));
         for nth in 0..most {
-            let start = match self.form {
-                SHORT => low | u128::from(self.short(nth)) << 112 >> at,
-                DEEP => self.deep(nth),
-                _ => low | u128::from(self.long(nth)) << 96 >> at,
+            let (start, last) = match self.form {
+                SHORT => (low | u128::from(self.short(nth)) << 112 >> at, self.short(nth) == 0xffff),
+                DEEP => (self.deep(nth), self.deep(nth) == u128::MAX),
+                _ => (low | u128::from(self.long(nth)) << 96 >> at, self.long(nth) == u32::MAX),
             };
             found((start, self.value(nth + 1)));
+            // The rest are places that no bound needs.
+            if last {
+                break;
+            }
         }
     }
 }
@@ -188,37 +193,68 @@ impl Encoded {
         };
         let mut encoded = Self { words: [0; MOST_LINES * WORDS], order: order(form), form };
         let last = runs.last().unwrap_or(first).1;
-        encoded.set_value(frame, 0, first.1);
-        for nth in 0..most_bounds(form) {
-            let run = rest.get(nth);
-            encoded.set_bound(nth, run.map_or(u128::MAX, |run| run.0), if run.is_some() { at } else { 0 });
-            encoded.set_value(frame, nth + 1, run.map_or(last, |run| run.1));
+        for (nth, run) in rest.iter().enumerate() {
+            encoded.put_bound(nth, run.0, at);
         }
+        for (nth, run) in runs.iter().enumerate() {
+            encoded.put_value(nth, above(form, frame, run.1) ^ above(form, frame, last));
+        }
+        encoded.fill(above(form, frame, last));
         if form == SHORT || form == LONG {
             encoded.put(0, 0, frame);
         }
         Some(encoded)
     }
 
-    fn set_bound(&mut self, nth: usize, bound: u128, at: u32) {
-        let rest = ((bound >> 64) as u64) << at;
+    /// The complement of a bound: places that none is put in become the highest.
+    fn put_bound(&mut self, nth: usize, bound: u128, at: u32) {
+        let rest = !(((bound >> 64) as u64) << at);
         match self.form {
-            SHORT => self.put(1 + nth / 2, nth % 2 * 16, (rest >> 48) as u32),
+            SHORT => self.put(1 + nth / 2, nth % 2 * 16, (rest >> 48) as u32 & 0xffff),
             DEEP => (0..4)
-                .for_each(|word| self.put(WORDS + 4 * nth + word, 0, (bound >> (96 - 32 * word)) as u32)),
+                .for_each(|word| self.put(WORDS + 4 * nth + word, 0, (!bound >> (96 - 32 * word)) as u32)),
             _ => self.put(1 + nth, 0, (rest >> 32) as u32),
         }
     }
 
-    fn set_value(&mut self, frame: u32, nth: usize, value: u32) {
+    /// In what a value differs from the last one: places that none is put in have that.
+    fn put_value(&mut self, nth: usize, differs: u32) {
         let octet = match self.form {
             SHORT => SHORT_OCTETS + nth,
             LONG => LONG_OCTETS + nth,
-            WIDE => return self.put(WORDS + nth, 0, value),
-            _ => return self.put(nth, 0, value),
+            WIDE => return self.put(WORDS + nth, 0, differs),
+            _ => return self.put(nth, 0, differs),
         };
-        let above = if value == 0 { 0 } else { value - frame };
-        self.put(octet / 4, octet % 4 * 8, above);
+        self.put(octet / 4, octet % 4 * 8, differs);
+    }
+
+    /// Makes of complements and differences what they stand for.
+    fn fill(&mut self, last: u32) {
+        let octets = last.wrapping_mul(0x0101_0101);
+        match self.form {
+            SHORT => {
+                self.turn(1..10, u32::MAX);
+                self.turn(10..11, 0xffff | octets << 16);
+                self.turn(11..15, octets);
+                self.turn(15..16, octets & 0xffff);
+            }
+            LONG => {
+                self.turn(1..12, u32::MAX);
+                self.turn(12..15, octets);
+            }
+            WIDE => {
+                self.turn(1..WORDS, u32::MAX);
+                self.turn(WORDS..2 * WORDS, last);
+            }
+            _ => {
+                self.turn(0..1 + DEEP_BOUNDS, last);
+                self.turn(WORDS..4 * WORDS, u32::MAX);
+            }
+        }
+    }
+
+    fn turn(&mut self, words: Range<usize>, by: u32) {
+        self.words.get_mut(words).unwrap_or(&mut []).iter_mut().for_each(|word| *word ^= by);
     }
 
     /// Bits that are still 0.
@@ -236,6 +272,11 @@ impl Encoded {
         }
         self.form << FORM | unit
     }
+}
+
+/// What stands for a value in a leaf.
+fn above(form: u32, frame: u32, value: u32) -> u32 {
+    if value == 0 || form == WIDE || form == DEEP { value } else { value - frame }
 }
 
 #[cfg(test)]

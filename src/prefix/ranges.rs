@@ -98,11 +98,6 @@ impl Ranges {
         (high >> ((64 - self.bits) & 63)) as usize
     }
 
-    #[inline(always)]
-    fn first(&self, high: u64) -> u32 {
-        self.direct.get(self.index(high)).map_or(0, |entry| entry.load(Acquire))
-    }
-
     /// An entry of a branch.
     #[inline(always)]
     pub(super) fn place(&self, branch: u32, nth: usize) -> Option<&AtomicU32> {
@@ -126,22 +121,32 @@ impl Ranges {
     /// Through the branches to where a key's way ends, and its bits from there on.
     #[inline(always)]
     pub(super) fn way(&self, high: u64) -> (u32, u64) {
-        let mut entry = self.first(high);
-        let mut rest = high << self.bits;
+        let mut at = self.first(high);
         for _ in 0..=STEPS {
-            if !is_branch(entry) {
+            if !is_branch(at.0) {
                 break;
             }
-            let bits = bits(entry);
-            entry = self.entry(entry, (rest >> (64 - bits)) as usize);
-            rest <<= bits;
+            at = self.next(at.0, at.1);
         }
-        (entry, rest)
+        at
     }
 
-    /// Starts fetching what `find` will read last.
-    pub(super) fn prefetch(&self, high: u64) {
-        let (entry, _) = self.way(high);
+    /// The first entry on a key's way, and the bits behind it.
+    #[inline(always)]
+    pub(super) fn first(&self, high: u64) -> (u32, u64) {
+        (self.direct.get(self.index(high)).map_or(0, |entry| entry.load(Acquire)), high << self.bits)
+    }
+
+    /// That behind a branch.
+    #[inline(always)]
+    pub(super) fn next(&self, branch: u32, rest: u64) -> (u32, u64) {
+        let bits = bits(branch);
+        (self.entry(branch, (rest >> (64 - bits)) as usize), rest << bits)
+    }
+
+    /// Starts fetching what an entry leads to.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, entry: u32) {
         prefetch_line(&self.lines, (entry & UNIT) as usize * UNIT_WORDS / WORDS, 0);
     }
 
@@ -164,26 +169,20 @@ impl Ranges {
     pub(super) fn find_all<A: Address>(
         &self, keys: &[A; GROUP], found: &mut [Option<NonZeroU32>; GROUP],
     ) -> Ends {
-        let mut rest = keys.map(Address::high);
-        let mut entries = rest.map(|high| self.first(high));
-        rest.iter_mut().for_each(|rest| *rest <<= self.bits);
+        let mut ways = keys.map(|key| self.first(key.high()));
         for _ in 0..=STEPS {
             let mut on = false;
-            for (entry, rest) in entries.iter_mut().zip(&mut rest).filter(|(entry, _)| is_branch(**entry)) {
-                let bits = bits(*entry);
-                *entry = self.entry(*entry, (*rest >> (64 - bits)) as usize);
-                *rest <<= bits;
-                on |= is_branch(*entry);
-                prefetch_line(&self.lines, (*entry & UNIT) as usize * UNIT_WORDS / WORDS, 0);
+            for way in ways.iter_mut().filter(|way| is_branch(way.0)) {
+                *way = self.next(way.0, way.1);
+                on |= is_branch(way.0);
+                self.prefetch(way.0);
             }
             if !on {
                 break;
             }
         }
         let mut ends = Ends::default();
-        for ((((entry, key), rest), found), nth) in
-            entries.into_iter().zip(keys).zip(rest).zip(found).zip(0..)
-        {
+        for ((((entry, rest), key), found), nth) in ways.into_iter().zip(keys).zip(found).zip(0..) {
             *found = ends.put(self.end(entry, *key, rest), nth);
         }
         ends

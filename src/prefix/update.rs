@@ -85,7 +85,10 @@ impl<A: Address> PrefixControl<A> {
             }
         }
         chunk.repaint(&own);
-        let value = chunk.same(covered(position));
+        let value = chunk.same(covered(position)).map(|value| {
+            let above = path.iter().take(depth.min(last)).rev().map(|at| read.above(*at));
+            core::iter::once(value).chain(above).find(|value| *value != 0).unwrap_or(0)
+        });
         let mut below = self.make_or_drop(read, &chunk, last)?;
         if let Some(at) = there(last) {
             self.replace(read, at, last);
