@@ -160,6 +160,7 @@ impl Ranges {
     }
 
     /// What stands for a key at a leaf of which it is not said where it begins: from its first bits on.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub(super) fn other<A: Address>(&self, entry: u32, key: A) -> u32 {
         if entry >> FORM == DEEP { self.end(entry, key, 0) } else { self.find(key) }
     }
