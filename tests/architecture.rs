@@ -28,6 +28,7 @@ const UNSAFE: &[&str] = &[
     "src/lookup/forest/mixed.rs",
     "src/lookup/forest/simd.rs",
     "src/lookup/forest/wide.rs",
+    "src/prefix/simd/ranges.rs",
     "src/prefix/simd.rs",
 ];
 

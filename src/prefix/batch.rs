@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*, fence};
 use super::PrefixTable;
 use super::address::{Address, FIRST};
 use super::chunk::{CHILD, STRIDE};
+use super::ranges::{Ends, Ranges};
 use super::read::{PrefixRead, slot};
 use super::simd::Isa;
 
@@ -60,6 +61,13 @@ impl<A: Address> PrefixRead<A> {
         // Acquire: all of a change that is done is seen.
         let done = self.done.load(Acquire);
         let (mut found, mut below) = ([0; N], u32::MAX);
+        if let (Some(ranges), Ok(keys)) = (self.ranges_of(), <&[A; GROUP]>::try_from(&keys[..])) {
+            let mut answers = [None; GROUP];
+            self.find_group(isa, ranges, keys, len, &mut answers);
+            let each = found.iter_mut().zip(answers);
+            each.for_each(|(to, answer)| *to = number(answer));
+            return found;
+        }
         if let Some(flat) = &self.flat {
             let tops = keys.map(|key| (key.high() >> 32) as u32);
             let covered;
@@ -75,6 +83,48 @@ impl<A: Address> PrefixRead<A> {
             self.look_below(isa, keys, Asked { len, some: below, done }, &mut found);
         }
         found
+    }
+
+    /// Looks up addresses where there are ranges.
+    #[inline(always)]
+    pub(super) fn find_each<I: Isa>(
+        &self, isa: I, ranges: &Ranges, keys: &[A], found: &mut [Option<NonZeroU32>],
+    ) {
+        let len = keys.len().min(found.len());
+        let (Some(keys), Some(found)) = (keys.get(..len), found.get_mut(..len)) else { return };
+        let (groups, keys) = keys.as_chunks::<GROUP>();
+        let (answers, found) = found.as_chunks_mut::<GROUP>();
+        // Keys are read where they stand, and answers put where they belong: a copy is stores that
+        // vector loads wait for.
+        for (group, answers) in groups.iter().zip(answers) {
+            self.find_group(isa, ranges, group, GROUP, answers);
+        }
+        if keys.len() <= FEW as usize {
+            keys.iter().zip(found).for_each(|(key, found)| *found = self.lookup(*key));
+        } else {
+            let (mut some, mut answers) = ([A::default(); GROUP], [None; GROUP]);
+            some.iter_mut().zip(keys).for_each(|(to, key)| *to = *key);
+            self.find_group(isa, ranges, &some, keys.len(), &mut answers);
+            found.iter_mut().zip(answers).for_each(|(to, answer)| *to = answer);
+        }
+    }
+
+    /// The first `len` of a group.
+    #[inline(always)]
+    fn find_group<I: Isa>(
+        &self, isa: I, ranges: &Ranges, keys: &[A; GROUP], len: usize,
+        found: &mut [Option<NonZeroU32>; GROUP],
+    ) {
+        // Acquire: all of a change that is done is seen.
+        let done = self.done.load(Acquire);
+        let Ends { below, nothing } = isa.find(ranges, keys, found);
+        let asked = u32::MAX >> ((GROUP - len) & 31);
+        if (below | nothing) & asked != 0 {
+            let mut next = [0; GROUP];
+            next.iter_mut().zip(&*found).for_each(|(to, found)| *to = number(*found));
+            isa.go_all(self, keys, Asked { len, some: below & asked, done }, &mut next);
+            found.iter_mut().zip(next).for_each(|(to, next)| *to = NonZeroU32::new(next));
+        }
     }
 
     /// The whole way for some of the keys.
@@ -98,16 +148,23 @@ impl<A: Address> PrefixRead<A> {
 
     /// The same, of as many keys as go together.
     #[inline(always)]
+    #[allow(clippy::indexing_slicing, reason = "below GROUP: see `bits`")]
     pub(super) fn go_all<I: Isa>(&self, isa: I, keys: &[A; GROUP], asked: Asked, next: &mut [u32; GROUP]) {
         let Asked { len, some, done } = asked;
         let index = self.index_all(keys);
-        self.enter(isa, some, &index, next);
-        // The words of a chunk were written before its index was.
-        fence(Acquire);
-        if A::BITS > 32 && self.open > 0 {
-            self.go_down_open(isa, keys, next);
+        if A::BITS > 32 && some.count_ones() <= FEW {
+            for nth in bits(some) {
+                next[nth] = self.lookup_below(keys[nth]);
+            }
         } else {
-            self.go_down(isa, keys, next);
+            self.enter(isa, some, &index, next);
+            // The words of a chunk were written before its index was.
+            fence(Acquire);
+            if A::BITS > 32 && self.open > 0 {
+                self.go_down_open(isa, keys, next);
+            } else {
+                self.go_down(isa, keys, next);
+            }
         }
         if next.iter().fold(false, |missed, next| missed | (*next == 0)) {
             self.fall_back(isa, keys, &index, next, len, done);
@@ -263,6 +320,15 @@ fn put_all<F, const N: usize>(to: &mut [F], answers: [u32; N], put: impl Fn(&mut
     to.iter_mut().zip(answers).for_each(|(to, answer)| put(to, NonZeroU32::new(answer)));
 }
 
+/// 0 for nothing.
+#[inline(always)]
+pub(super) fn number(found: Option<NonZeroU32>) -> u32 {
+    match found {
+        Some(found) => found.get(),
+        None => 0,
+    }
+}
+
 /// So many of the top bits of a key, at most 32.
 #[inline(always)]
 fn first_bits<A: Address>(key: A, count: u32) -> u32 {
@@ -377,6 +443,12 @@ mod tests {
             tried::<u128>(flat, 12, |bits| u128::from(bits) << 64 | u128::from(bits) << 7);
             let both = Form { open: Some(true), ..flat };
             tried::<u128>(both, 12, |bits| u128::from(bits) << 64 | u128::from(bits) << 7);
+            for open in [false, true] {
+                let ranges = Form { ranges: Some(true), open: Some(open), skip: Some(0), ..form(skip, bits) };
+                tried::<u64>(ranges, 12, |bits| bits);
+                tried::<u128>(ranges, 12, |bits| u128::from(bits) << 64 | u128::from(bits) << 7);
+                tried::<u128>(ranges, 12, |bits| u128::from(bits) << 64 | u128::from(bits) << 37);
+            }
         }
     }
 }

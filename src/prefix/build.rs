@@ -15,6 +15,7 @@ use super::control::PrefixControl;
 use super::form::{Entry, Form, InsertError, LEVELS, MOST_VALUE, UpdateError, least_lines, levels};
 use super::own::Own;
 use super::read::PrefixRead;
+use super::refresh::Growth;
 use super::simd::Machine;
 use super::zone::Zone;
 use crate::epoch::Epochs;
@@ -71,6 +72,7 @@ pub(super) fn load<A: Address>(mut sorted: Vec<Entry<A>>, form: Form) -> Halves<
             None => room += room / 4,
             Some((mut read, mut control, true)) => {
                 control.flatten(&mut read, &sorted);
+                control.grow(&mut read, &sorted);
                 return (read, control);
             }
             Some((_, control, false)) => {
@@ -96,6 +98,7 @@ fn build<A: Address>(
         outside: (skip > 0).then(|| Zone::new(A::default(), 0, 8)),
         top,
         flat: None,
+        ranges: None,
         open: form.open(skip + bits, sorted),
         lines: zeroed(0),
         heads: zeroed(0),
@@ -116,6 +119,7 @@ fn build<A: Address>(
         deferred: VecDeque::new(),
         change: Change::default(),
         codes: None,
+        growth: None,
         copied: 0,
         lines_at: 0,
         of: PhantomData,
@@ -178,6 +182,15 @@ impl<A: Address> PrefixControl<A> {
         let enough = self.form.codes(read.inside.bits, sorted);
         if let Some((flat, codes)) = enough.and_then(|enough| Codes::of(read, sorted, enough)) {
             (read.flat, self.codes) = (Some(flat), Some(codes));
+        }
+    }
+
+    /// Puts ranges above them, where that is worth its memory.
+    fn grow(&mut self, read: &mut PrefixRead<A>, sorted: &[Entry<A>]) {
+        let one = read.outside.is_none() && read.flat.is_none();
+        if one && self.form.ranges(read.inside.base(), sorted, read.open) {
+            let (ranges, growth) = Growth::of(read, sorted.len(), self.form.spare, self.most_waiting);
+            (read.ranges, self.growth) = (Some(ranges), Some(growth));
         }
     }
 

@@ -13,6 +13,7 @@ use super::codes::SLOTS;
 use super::control::PrefixControl;
 use super::own::{Own, count};
 use super::read::{Head, PrefixRead};
+use super::refresh::Part;
 use super::zone::Zone;
 use crate::epoch::Epochs;
 
@@ -23,6 +24,8 @@ pub(super) enum Piece {
     Chunk(u8, Block),
     /// A list of prefixes.
     List(Block),
+    /// A branch or a leaf of the ranges.
+    Range(Block),
 }
 
 impl Piece {
@@ -30,6 +33,7 @@ impl Piece {
         match self {
             Self::Chunk(_, block) => block.places() * 32,
             Self::List(block) => block.places() * 8,
+            Self::Range(block) => block.places() * 32,
         }
     }
 }
@@ -43,6 +47,9 @@ pub(super) struct Change {
     pub(super) entries: Vec<(usize, u32)>,
     /// Slots of those entries that may be others than before, if not all may.
     pub(super) slots: Option<Range<usize>>,
+    /// What changed below those entries, if not all of it; and what stands for it now, if that is one value
+    /// which is known.
+    pub(super) part: Option<(Part, Option<u32>)>,
 }
 
 impl<A: Address> PrefixControl<A> {
@@ -119,6 +126,7 @@ impl<A: Address> PrefixControl<A> {
     /// Publishes what was made: from here on lookups see it.
     pub(super) fn commit(&mut self, read: &PrefixRead<A>, zone: &Zone, epochs: &mut Epochs) {
         let slots = self.change.slots.take().unwrap_or(0..SLOTS);
+        let part = self.change.part.take();
         for (index, entry) in self.change.entries.drain(..) {
             if let Some(direct) = zone.direct.get(index) {
                 direct.store(entry, Release);
@@ -127,6 +135,13 @@ impl<A: Address> PrefixControl<A> {
             if let (Some(flat), Some(codes)) = (&read.flat, &mut self.codes) {
                 codes.store(flat, &read.lines, index, entry, slots.clone(), epochs);
             }
+            if let (Some(ranges), Some(growth)) = (&read.ranges, &mut self.growth) {
+                growth.refresh(read, ranges, index, part);
+            }
+        }
+        if let Some(growth) = &mut self.growth {
+            self.copied += core::mem::take(&mut growth.copied) as u64;
+            self.change.replaced.extend(growth.replaced.drain(..).map(Piece::Range));
         }
         self.change.made.clear();
         if self.change.replaced.is_empty() {
@@ -161,7 +176,7 @@ impl<A: Address> PrefixControl<A> {
         self.change.made = made;
         self.change.replaced.clear();
         self.change.entries.clear();
-        self.change.slots = None;
+        (self.change.slots, self.change.part) = (None, None);
     }
 
     /// Takes back what readers have passed. Each update does so first.
@@ -183,6 +198,11 @@ impl<A: Address> PrefixControl<A> {
         match piece {
             Piece::Chunk(_, block) => self.units.give_back(block),
             Piece::List(block) => self.lists.give_back(block),
+            Piece::Range(block) => {
+                if let Some(growth) = &mut self.growth {
+                    growth.units.give_back(block);
+                }
+            }
         }
     }
 

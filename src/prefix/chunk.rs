@@ -49,6 +49,13 @@ impl Chunk {
         }
     }
 
+    /// The value that all of some slots have, or 0, if it is one.
+    pub(super) fn same(&self, some: Range<usize>) -> Option<u32> {
+        let slots = self.slots.get(some)?;
+        let first = slots.first().copied().filter(|first| first & CHILD == 0)?;
+        slots.iter().all(|slot| *slot == first).then_some(first)
+    }
+
     pub(super) fn has_children(&self) -> bool {
         self.slots.iter().any(|slot| slot & CHILD != 0)
     }

@@ -14,7 +14,9 @@ use super::codes::Codes;
 use super::flat::{self, Flat};
 use super::form::{Form, InsertError, LEVELS, MOST_BITS, MOST_VALUE, UpdateError};
 use super::form::{least_lines, levels, lines};
+use super::ranges::{self, Ranges};
 use super::read::PrefixRead;
+use super::refresh::Growth;
 use super::zone::Zone;
 use crate::arch::prefetch;
 use crate::epoch::{Epoch, Epochs};
@@ -44,6 +46,8 @@ pub struct PrefixControl<A> {
     pub(super) change: Change,
     /// Those of its read side's flat table, if that has one.
     pub(super) codes: Option<Codes>,
+    /// That of its read side's ranges, if that has them.
+    pub(super) growth: Option<Growth>,
     pub(super) copied: u64,
     /// Where the lines of its read side are.
     pub(super) lines_at: usize,
@@ -69,7 +73,8 @@ impl<A: Address> PrefixControl<A> {
     /// Stores `value` with `prefix`; returns what was stored with it.
     ///
     /// Hitless: each lookup answers as before or as after it. Copies the chunks on the way
-    /// to the prefix, and at most 512 of those below it.
+    /// to the prefix, and at most 512 of those below it; and where there are [ranges](Form#structfield.ranges), all lines of
+    /// ranges that the prefix covers.
     ///
     /// # Errors
     ///
@@ -231,7 +236,7 @@ impl<A: Address> PrefixControl<A> {
         let needed = read.lines_of(levels(prefix.len(), read.zone_of(prefix).base()));
         if needed > form.bound {
             (form.skip, form.direct_bits) = (Some(0), Some(MOST_BITS));
-            (form.flat, form.open) = (Some(false), Some(false));
+            (form.flat, form.open, form.ranges) = (Some(false), Some(false), Some(false));
         }
         form
     }
@@ -262,10 +267,11 @@ impl<A: Address> PrefixControl<A> {
         self.copied
     }
 
-    /// Units of chunks and places of lists in use, without those that wait: nothing where
+    /// Units of chunks and ranges, and places of lists, in use, without those that wait: nothing where
     /// no prefix is longer than the direct table's.
     pub fn blocks(&self) -> (usize, usize) {
-        (self.units.used(), self.lists.used())
+        let ranges = self.growth.as_ref().map_or(0, Growth::used);
+        (self.units.used() + ranges, self.lists.used())
     }
 
     /// Octets, by what they are for.
@@ -274,13 +280,17 @@ impl<A: Address> PrefixControl<A> {
         let direct: usize = zones().map(|(lookups, _)| lookups).sum();
         let direct = direct + read.flat.as_ref().map_or(0, Flat::octets);
         let codes = self.codes.as_ref().map_or(0, Codes::octets);
+        let used = self.growth.as_ref().map_or(0, |growth| growth.used() * 32);
+        let used = used + read.ranges.as_ref().map_or(0, |ranges| size_of_val(&*ranges.direct));
+        let ranges = read.ranges.as_ref().map_or(0, Ranges::octets);
+        let codes = codes + ranges + self.growth.as_ref().map_or(0, |growth| growth.units.octets());
         let own: usize = zones().map(|(_, updates)| updates).sum();
         let lists = self.units.octets()
             + self.lists.octets()
             + self.deferred.capacity() * size_of::<(Epoch, Block)>();
         let blocks = (read.lines.len() + read.own.len()) * 64 + read.heads.len() * 4;
         Octets {
-            read: direct + self.units.used() * 32,
+            read: direct + used + self.units.used() * 32,
             total: direct + own + codes + lists + blocks + size_of::<(PrefixRead<A>, Self)>(),
             waiting: self.waiting,
         }
@@ -296,13 +306,17 @@ impl<A: Address> PrefixRead<A> {
 
     /// Lines that a key touches at most before it comes to a chunk.
     fn firsts(&self) -> u32 {
-        1 + u32::from(self.outside.is_some()) + if self.flat.is_some() { flat::LINES } else { 0 }
+        let ranges = if self.ranges.is_some() { ranges::LINES } else { 0 };
+        1 + u32::from(self.outside.is_some()) + ranges + if self.flat.is_some() { flat::LINES } else { 0 }
     }
 
     /// Starts fetching what an update of a prefix reads first and writes last.
     fn expect(&self, prefix: Prefix<A>) {
         self.prefetch(prefix.bits());
-        if self.flat.is_some() {
+        if let Some(ranges) = &self.ranges {
+            ranges.prefetch(ranges.way(prefix.bits().high()).0);
+        }
+        if self.flat.is_some() || self.ranges.is_some() {
             let index = self.inside.index(prefix.bits().high());
             self.inside.direct.get(index).into_iter().for_each(prefetch);
         }

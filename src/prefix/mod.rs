@@ -2,13 +2,17 @@
 //!
 //! A multibit trie: a direct table for the first bits, then chunks of six bits each, of
 //! which a lookup touches one cache line. A large table has above that an octet for each slot
-//! of its first two levels, a code for one of 254 values, so that most keys need no more.
+//! of its first two levels, a code for one of 254 values, so that most keys need no more; or, of
+//! wider addresses, all of it a second time as ranges.
 //!
 //! - P. Gupta, S. Lin, N. McKeown, "Routing Lookups in Hardware at Memory Access Speeds",
 //!   INFOCOM 1998: the direct table, and an entry for each of the first 24 bits.
 //! - W. Eatherton, G. Varghese, Z. Dittia, "Tree bitmap: hardware/software IP lookups with
 //!   incremental updates", CCR 34(2), 2004; H. Asai, Y. Ohara, "Poptrie: A Compressed Trie
 //!   with Population Count", SIGCOMM 2015: chunks of 64 slots whose runs a bitmap counts.
+//! - S. Nilsson, G. Karlsson, "IP-Address Lookup Using LC-Tries", JSAC 17(6), 1999; B. Lampson, V.
+//!   Srinivasan, G. Varghese, "IP Lookups Using Multiway and Multicolumn Search", INFOCOM 1998: branches
+//!   as wide as needed, and prefixes as ranges.
 //! - J. Goldstein, R. Ramakrishnan, U. Shaft, "Compressing Relations and Indexes", ICDE 1998:
 //!   values of a chunk as 16 bits above a frame, so that a table whose values all differ, but
 //!   are in order, is as small as one with few next hops.
@@ -30,6 +34,12 @@
 //! one of the codes' values, which stays near; in a batch that is 2 elements
 //! gathered. Any other key, of a longer prefix or of a value beyond the 254, costs those two
 //! lines more. A value that comes later takes a code that no slot has any more.
+//!
+//! Ranges are for tables of 16,384 prefixes and more of wider addresses, see
+//! [`Form::ranges`](Form#structfield.ranges): a direct table, branches of 8 to 256 entries, as wide as what is below
+//! them is much, and leaves of up to 19 ranges, whose bounds stand in one line and are compared at once. A key
+//! of the Internet's routes of IPv6 goes through 4.2 of them after the direct table, at most through eight branches and
+//! a leaf of one to four lines; where that does not do, it goes through the chunks, as does a key of a short prefix alone.
 //!
 //! An update copies the chunks on the way, 32 to 512 octets each, and publishes them with one
 //! store; lookups run meanwhile, and each answers as before or as after it. Where there are
@@ -94,9 +104,13 @@ mod codes;
 mod control;
 mod flat;
 mod form;
+mod leaf;
 mod own;
+mod ranges;
 mod read;
+mod refresh;
 mod simd;
+mod survey;
 mod trie;
 mod update;
 mod walk;

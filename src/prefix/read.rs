@@ -16,6 +16,8 @@ use super::arena::Line;
 use super::block::{self, is_open, unit, walk};
 use super::chunk::{CHILD, Chunk, STRIDE};
 use super::flat::{BELOW, Flat, NOTHING};
+use super::leaf::BELOW as BELOW_RANGES;
+use super::ranges::Ranges;
 use super::simd::Machine;
 use super::zone::Zone;
 use crate::arch::{prefetch, prefetch_line};
@@ -34,6 +36,9 @@ pub struct PrefixRead<A> {
     pub(super) top: A,
     /// The first levels of the zone inside in one, for large tables; there is no other zone then.
     pub(super) flat: Option<Flat>,
+    /// All of it for lookups, for large tables of wide addresses; there is no other zone and no flat
+    /// table then.
+    pub(super) ranges: Option<Ranges>,
     /// On so many levels chunks that lead to others are open.
     pub(super) open: usize,
     /// The chunks.
@@ -83,6 +88,12 @@ impl<A: Address> PrefixTable<A> for PrefixRead<A> {
             } else if found & CHILD == 0 {
                 return NonZeroU32::new(found);
             }
+        } else if let Some(ranges) = self.ranges_of() {
+            return match self.machine.find(ranges, address) {
+                0 => self.lookup_covering(address),
+                BELOW_RANGES => self.walk_down(address),
+                found => NonZeroU32::new(found),
+            };
         }
         self.walk_down(address)
     }
@@ -91,6 +102,8 @@ impl<A: Address> PrefixTable<A> for PrefixRead<A> {
     fn prefetch(&self, address: A) {
         if let Some(flat) = &self.flat {
             prefetch_line(&flat.lines, flat.line(address.top(flat.bits)), 0);
+        } else if let Some(ranges) = self.ranges_of() {
+            ranges.direct.get(ranges.index(address.high())).into_iter().for_each(prefetch);
         } else if let Some(entry) = self.inside.direct.get(self.inside.index(address.high())) {
             prefetch(entry);
         }
@@ -98,7 +111,7 @@ impl<A: Address> PrefixTable<A> for PrefixRead<A> {
 
     #[inline(always)]
     fn prefetch_deeper(&self, address: A) {
-        if self.flat.is_some() {
+        if self.flat.is_some() || self.ranges_of().is_some() {
             return;
         }
         let entry = self.inside.direct.get(self.inside.index(address.high()));
@@ -109,6 +122,9 @@ impl<A: Address> PrefixTable<A> for PrefixRead<A> {
 
     #[inline]
     fn lookup_batch(&self, addresses: &[A], found: &mut [Option<NonZeroU32>]) {
+        if let Some(ranges) = self.ranges_of() {
+            return self.machine.find_each(self, ranges, addresses, found);
+        }
         self.lookup_each(addresses, found, |address| *address, |found, value| *found = value);
     }
 }
@@ -123,6 +139,12 @@ impl<A: Address> PrefixRead<A> {
         put: impl Fn(&mut F, Option<NonZeroU32>) + Copy,
     ) {
         self.machine.lookup_each(self, keys, found, address, put);
+    }
+
+    /// Only wide addresses have them.
+    #[inline(always)]
+    pub(super) fn ranges_of(&self) -> Option<&Ranges> {
+        if A::BITS > 32 { self.ranges.as_ref() } else { None }
     }
 
     /// Whether most lookups find their answer in the first line.
@@ -187,8 +209,12 @@ impl<A: Address> PrefixRead<A> {
     }
 
     /// Where the way of a key in a zone begins: its entry of the direct table, or what its code
-    /// says in the place of that.
+    /// or its range says in the place of that.
     fn first(&self, zone: &Zone, key: A, index: usize) -> u32 {
+        if let Some(ranges) = self.ranges_of() {
+            let found = ranges.find(key);
+            return if found == BELOW_RANGES { zone.entry(index) } else { found };
+        }
         let flat = self.flat.as_ref().map(|flat| (flat, flat.code(key.top(flat.bits))));
         fence(Acquire);
         match flat {

@@ -16,6 +16,7 @@ use super::batch::{Asked, FEW, GROUP, HALF, Half};
 use super::block::{line, walk};
 use super::chunk::STRIDE;
 use super::flat::{BELOW, Flat, NOTHING};
+use super::ranges::{Ends, Ranges};
 use super::read::PrefixRead;
 use crate::arch::prefetch_line;
 
@@ -41,6 +42,11 @@ pub(super) trait Isa: Copy {
     /// What the codes of slots stand for, which are the first of so many 32 bits; for which of
     /// them that is a chunk, and for which what their short cells have.
     fn decode<const N: usize>(self, flat: &Flat, tops: &[u32; N], found: &mut [u32; N]) -> (u32, u32);
+
+    /// What ranges have for keys.
+    fn find<A: Address>(
+        self, ranges: &Ranges, keys: &[A; GROUP], found: &mut [Option<NonZeroU32>; GROUP],
+    ) -> Ends;
 
     /// See [`PrefixRead::go_all`]: one function for all that look up in this way.
     fn go_all<A: Address>(
@@ -106,6 +112,12 @@ impl Isa for Portable {
         codes.iter().zip(0..).fold((0, 0), |(below, covered), (code, nth)| {
             (below | u32::from(*code == BELOW) << nth, covered | u32::from(*code == NOTHING) << nth)
         })
+    }
+    #[inline(always)]
+    fn find<A: Address>(
+        self, ranges: &Ranges, keys: &[A; GROUP], found: &mut [Option<NonZeroU32>; GROUP],
+    ) -> Ends {
+        ranges.find_all(keys, found)
     }
     #[inline(always)]
     fn go_all<A: Address>(
@@ -177,6 +189,33 @@ impl Machine {
         }
     }
 
+    /// Addresses where there are ranges, see [`PrefixRead::find_each`].
+    #[inline(always)]
+    pub(super) fn find_each<A: Address>(
+        self, read: &PrefixRead<A>, ranges: &Ranges, keys: &[A], found: &mut [Option<NonZeroU32>],
+    ) {
+        match self {
+            Self::Portable => read.find_each(Portable, ranges, keys, found),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Counting` says that the machine has the features.
+            Self::Counting(_) => unsafe { x86::count_ranges(read, ranges, keys, found) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Wide` says that the machine has the features.
+            Self::Wide(isa) => unsafe { x86::wide_ranges(isa, read, ranges, keys, found) },
+        }
+    }
+
+    /// One address where there are ranges, see [`Ranges::find`].
+    #[inline(always)]
+    pub(super) fn find<A: Address>(self, ranges: &Ranges, key: A) -> u32 {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Wide` says that the machine has the features.
+            Self::Wide(_) => unsafe { ranges::find_one(ranges, key) },
+            _ => ranges.find(key),
+        }
+    }
+
     /// One key below an entry of the direct table, see [`PrefixRead::descend`].
     #[inline(always)]
     pub(super) fn descend<A: Address>(self, read: &PrefixRead<A>, entry: u32, key: A) -> u32 {
@@ -202,6 +241,9 @@ impl Machine {
 }
 
 #[cfg(target_arch = "x86_64")]
+mod ranges;
+
+#[cfg(target_arch = "x86_64")]
 mod x86 {
     use core::arch::asm;
     use core::arch::x86_64::*;
@@ -211,7 +253,9 @@ mod x86 {
     use super::super::address::FIRST;
     use super::super::block::{LINES, NARROW, OPEN, OPEN_MASK, UNIT};
     use super::super::flat::{BELOW, CODES, Flat, NOTHING, WORDS};
-    use super::{Address, Asked, FEW, GROUP, HALF, Half, Isa, Line, Portable, PrefixRead, STRIDE};
+    use super::{
+        Address, Asked, Ends, FEW, GROUP, HALF, Half, Isa, Line, Portable, PrefixRead, Ranges, STRIDE, ranges,
+    };
 
     macro_rules! has {
         ($($feature:tt)*) => {{
@@ -233,13 +277,13 @@ mod x86 {
         }
     }
 
-    /// Says that the machine has AVX-512 F, DQ and VPOPCNTDQ, and what `Counting` says.
+    /// Says that the machine has AVX-512 F, BW, DQ, VBMI2 and VPOPCNTDQ, and what `Counting` says.
     #[derive(Clone, Copy, Debug)]
     pub(in super::super) struct Wide(());
 
     impl Wide {
         pub(super) fn detect() -> Option<Self> {
-            let wide = has!("avx512f" "avx512dq" "avx512vpopcntdq");
+            let wide = has!("avx512f" "avx512bw" "avx512dq" "avx512vbmi2" "avx512vpopcntdq");
             (wide && Counting::detect().is_some()).then_some(Self(()))
         }
     }
@@ -258,7 +302,7 @@ mod x86 {
         read.descend(entry, 0, key, read.inside.base())
     }
 
-    #[target_feature(enable = "avx512f,avx512dq,avx512vpopcntdq,bmi1,bmi2,lzcnt,popcnt")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi2,avx512vpopcntdq,bmi1,bmi2,lzcnt,popcnt")]
     pub(super) fn wide<A: Address, K, F>(
         isa: Wide, read: &PrefixRead<A>, keys: &[K], found: &mut [F], address: impl Fn(&K) -> A + Copy,
         put: impl Fn(&mut F, Option<NonZeroU32>) + Copy,
@@ -266,8 +310,22 @@ mod x86 {
         read.look_up_all(isa, keys, found, address, put);
     }
 
+    #[target_feature(enable = "bmi1,bmi2,lzcnt,popcnt")]
+    pub(super) fn count_ranges<A: Address>(
+        read: &PrefixRead<A>, ranges: &Ranges, keys: &[A], found: &mut [Option<NonZeroU32>],
+    ) {
+        read.find_each(Portable, ranges, keys, found);
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi2,avx512vpopcntdq,bmi1,bmi2,lzcnt,popcnt")]
+    pub(super) fn wide_ranges<A: Address>(
+        isa: Wide, read: &PrefixRead<A>, ranges: &Ranges, keys: &[A], found: &mut [Option<NonZeroU32>],
+    ) {
+        read.find_each(isa, ranges, keys, found);
+    }
+
     #[inline(never)]
-    #[target_feature(enable = "avx512f,avx512dq,avx512vpopcntdq,bmi1,bmi2,lzcnt,popcnt")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vbmi2,avx512vpopcntdq,bmi1,bmi2,lzcnt,popcnt")]
     fn go_all<A: Address>(
         isa: Wide, read: &PrefixRead<A>, keys: &[A; GROUP], asked: Asked, found: &mut [u32; GROUP],
     ) {
@@ -297,6 +355,13 @@ mod x86 {
         fn decode<const N: usize>(self, flat: &Flat, tops: &[u32; N], found: &mut [u32; N]) -> (u32, u32) {
             // SAFETY: `self` says that the machine has the features.
             unsafe { decode(flat, tops, found) }
+        }
+        #[inline(always)]
+        fn find<A: Address>(
+            self, of: &Ranges, keys: &[A; GROUP], found: &mut [Option<NonZeroU32>; GROUP],
+        ) -> Ends {
+            // SAFETY: `self` says that the machine has the features.
+            unsafe { ranges::find(of, keys, found) }
         }
         #[inline(always)]
         fn go_all<A: Address>(
@@ -470,7 +535,7 @@ mod x86 {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn all(number: u32) -> __m512i {
+    pub(super) fn all(number: u32) -> __m512i {
         _mm512_set1_epi32(number.cast_signed())
     }
 

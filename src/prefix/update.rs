@@ -7,6 +7,7 @@ use super::control::PrefixControl;
 use super::form::{LEVELS, UpdateError};
 use super::own::Own;
 use super::read::{PrefixRead, slot};
+use super::refresh::Part;
 use super::zone::Zone;
 use crate::epoch::Epochs;
 
@@ -84,6 +85,10 @@ impl<A: Address> PrefixControl<A> {
             }
         }
         chunk.repaint(&own);
+        let value = chunk.same(covered(position)).map(|value| {
+            let above = path.iter().take(depth.min(last)).rev().map(|at| read.above(*at));
+            core::iter::once(value).chain(above).find(|value| *value != 0).unwrap_or(0)
+        });
         let mut below = self.make_or_drop(read, &chunk, last)?;
         if let Some(at) = there(last) {
             self.replace(read, at, last);
@@ -105,6 +110,7 @@ impl<A: Address> PrefixControl<A> {
             }
         }
         let slot = slot_of(0);
+        self.change.part = Some((Part::of(prefix), value));
         self.change.slots = Some(if last == 0 { covered(position) } else { slot..slot + 1 });
         self.change.entries.push((index, below));
         Some(old)

@@ -141,9 +141,12 @@ fn a_covered_key_is_never_without_v6() {
     let pairs = [(0, 48), (3, 64), (19, 32), (32, 48), (40, 41), (30, 128), (12, 20), (64, 65)];
     let form =
         Form { direct_bits: Some(12), skip: Some(3), spare: 1000, waiting: Some(1 << 16), ..Form::default() };
+    let seed = |x: u64| {
+        (u128::from(x) | u128::from(x) << 64).wrapping_mul(0x9e37_79b9_7f4a_7c15_0123_4567_89ab_cdef) >> 3
+    };
     for open in [false, true] {
-        never_without::<u128>(&pairs, Form { open: Some(open), ..form }, |x| {
-            (x as u128 | (x as u128) << 64).wrapping_mul(0x9e37_79b9_7f4a_7c15_0123_4567_89ab_cdef) >> 3
-        });
+        never_without::<u128>(&pairs, Form { open: Some(open), ..form }, seed);
     }
+    let ranges = Form { skip: Some(0), ranges: Some(true), ..form };
+    never_without::<u128>(&pairs, ranges, seed);
 }

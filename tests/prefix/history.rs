@@ -131,23 +131,24 @@ fn history<A: Address>(
     }
     check(&read, &model, &keys)?;
     prop_assert_eq!(control.blocks(), (0, 0), "nothing is left");
-    let least = if form.flat == Some(true) { 4 } else { 3 };
+    let least =
+        3 + if form.flat == Some(true) { 1 } else { 0 } + if form.ranges == Some(true) { 13 } else { 0 };
     prop_assert!(control.cost(&read) <= least && empty.waiting == 0);
     Ok(())
 }
 
 fn form() -> impl Strategy<Value = Form> {
     let maybe = || prop::option::of(prop::bool::ANY);
-    (prop::option::of(2u32..14), prop::option::of(0u32..6), 0usize..200, maybe(), maybe()).prop_map(
-        |(direct_bits, skip, spare, flat, open)| Form {
+    (prop::option::of(2u32..14), prop::option::of(0u32..6), 0usize..200, [maybe(), maybe(), maybe()])
+        .prop_map(|(direct_bits, skip, spare, [flat, open, ranges])| Form {
             direct_bits,
             skip,
             spare,
             flat,
             open,
+            ranges,
             ..Form::default()
-        },
-    )
+        })
 }
 
 proptest! {

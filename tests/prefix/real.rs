@@ -149,5 +149,5 @@ fn internet_routes_of_ipv6() {
     let routes = routes(&text, |a| a.parse::<Ipv6Addr>().ok().map(u128::from), |a| (a ^ a >> 64) as u64);
     assert_eq!(routes.len(), 160_147);
     let next = |a: u128, up| if up { a.wrapping_add(1) } else { a.wrapping_sub(1) };
-    prove(routes, |bits| bits, next, [8_000_000, 15_000_000]);
+    prove(routes, |bits| bits, next, [11_500_000, 18_500_000]);
 }
