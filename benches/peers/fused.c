@@ -200,7 +200,7 @@ void fused_counts(const struct fused *f, uint64_t sent[2 * QUEUES], uint64_t *re
 //
 // Not here, cold there: frames whose outer header a socket took off, templates.
 
-enum { GROUP = 16, LINKS_LOG2 = 4, CACHED = 4096, ROW = 68, NONE = -1 };
+enum { GROUP = 16, LINKS_LOG2 = 4, CACHED = 4096, ROW = 69, NONE = -1 };
 enum { ETHERNET, BARE_IP, STRIPPED, INJECTED };
 enum { EMPTY, LINEAR, ROUTES };
 enum { STAYS = 1 << 24, LONGER = 1 << 15 };
@@ -210,8 +210,8 @@ enum {
     TRUNCATED = 1, MALFORMED, CHECKSUM, OUTER_PROTOCOL, OUTER_FRAGMENT, CRITICAL_OPTION,
     FOREIGN_FRAME, ECN_NOT_CAPABLE, MARTIAN, UNKNOWN_SLICE, UNKNOWN_OPTION, POLICED, NO_MATCH,
     FILTERED, NO_HEADROOM, TOO_LONG, DESTINATION, QUEUE_FULL, NO_BUFFER, UNKNOWN_QUEUE,
-    NO_SLOW_PATH = 26, FIRST_EXCEPTION = 44,
-    LOCAL = 44, EXPIRED, OPTIONS, TOO_BIG, MULTICAST,
+    NO_SLOW_PATH = 26, FIRST_EXCEPTION = 45,
+    LOCAL = 45, EXPIRED, OPTIONS, TOO_BIG, MULTICAST,
 };
 
 // A packet in its buffer; `exit` says whether it came back, and `slice` whose it is.

@@ -283,7 +283,7 @@ mod tests {
         let (mut below, mut above) = (0, 0);
         for round in 0..6_000 {
             let len = [3, 7, 20, 33, 48, 64, 90, 128][next() as usize % 8];
-            let key = next() % 5 << 125 | next() % 7 << 103 | next() % 9 << 78 | next() % 3 << 30;
+            let key = (next() % 5) << 125 | (next() % 7) << 103 | (next() % 9) << 78 | (next() % 3) << 30;
             let prefix = Prefix::new(key, len).unwrap();
             let value = 1 + next() as u32 % [9, 4000][round / 8 % 2];
             // It fills up, and empties again.

@@ -61,7 +61,7 @@ pub struct Same {
 impl Same {
     /// With `buffers` buffers and the `routes`.
     pub fn new(buffers: usize, routes: &[Route]) -> Self {
-        assert_eq!((ROW, size_of::<Packet>()), (68, 16), "fused.c counts on it");
+        assert_eq!((ROW, size_of::<Packet>()), (69, 16), "fused.c counts on it");
         let longer: std::collections::HashSet<_> =
             routes.iter().filter(|route| route.1 > 24).map(|route| route.0 >> 8).collect();
         // SAFETY: what is given back is checked, and given to the other functions, which
