@@ -4,8 +4,8 @@
 
 use fastpath::code_option::ipv4::{Ipv4, Ipv4Key};
 use fastpath::node::{
-    Action, InterfaceConfig, Levels, Limits, LinkRequest, Node, Policing, Policy, PriorityClass, QueueRequest,
-    Scheduling, SliceRequest,
+    Action, InterfaceConfig, Levels, Limits, LinkRequest, Node, Policing, Policy, PriorityClass,
+    QueueRequest, Scheduling, SliceRequest,
 };
 use fastpath::prelude::*;
 use fastpath::queue::Departure;
