@@ -50,6 +50,8 @@ pub struct Counts {
     pub left: [[[u64; 2]; ROW]; 2],
 }
 
+const _: () = assert!(ROW == 69 && size_of::<Packet>() == 16, "fused.c counts on it");
+
 /// The C side, its pool and its free list.
 pub struct Same {
     state: *mut c_void,
@@ -61,7 +63,6 @@ pub struct Same {
 impl Same {
     /// With `buffers` buffers and the `routes`.
     pub fn new(buffers: usize, routes: &[Route]) -> Self {
-        assert_eq!((ROW, size_of::<Packet>()), (69, 16), "fused.c counts on it");
         let longer: std::collections::HashSet<_> =
             routes.iter().filter(|route| route.1 > 24).map(|route| route.0 >> 8).collect();
         // SAFETY: what is given back is checked, and given to the other functions, which
