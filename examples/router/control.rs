@@ -84,8 +84,10 @@ impl<'a> Control<'a> {
                 self.queues(slice)?.set(name, rate, words)
             }
             ["queue", "remove", slice, name, remains] => {
-                let queue = self.queues(slice)?.remove(name, remains)?;
-                self.ask(slice, Ask::Forget { queue })
+                // Its number may be another queue's soon: what leads there is forgotten first.
+                let queue = self.queues(slice)?.may_remove(name, remains)?;
+                self.ask(slice, Ask::Forget { queue })?;
+                self.queues(slice)?.remove(name, remains)
             }
             ["queue", "share", slice, interface, weight] => {
                 let (at, _) = self.interface(interface)?;

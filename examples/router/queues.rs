@@ -116,16 +116,18 @@ impl Running<'_> {
     }
 
     /// Takes a queue away; its number.
-    pub(crate) fn remove(&mut self, name: &str, remains: &str) -> Result<u16, String> {
-        let remains = match remains {
-            "send" => Remains::Send,
-            "drop" => Remains::Drop,
-            _ => return Err(format!("{remains}: what waits can be `send` or `drop`")),
-        };
+    /// The number of a queue that there is, if what is to become of its packets can be.
+    pub(crate) fn may_remove(&self, name: &str, remains: &str) -> Result<u16, String> {
+        self::remains(remains)?;
+        Ok(self.queue(name)?.0)
+    }
+
+    pub(crate) fn remove(&mut self, name: &str, remains: &str) -> Said {
+        let remains = self::remains(remains)?;
         let (at, _) = self.queue(name)?;
         self.handle.remove_queue(self.slice, at, remains).map_err(said)?.map_err(said)?;
         self.queues.remove(name);
-        Ok(at)
+        Ok(String::new())
     }
 
     pub(crate) fn share(&self, interface: InterfaceId, weight: &str) -> Said {
@@ -172,4 +174,12 @@ fn figures(counts: &QueueCounts) -> Value {
         "queue_delay": packets(counts.dropped),
         "queue_deleted": packets(counts.flushed),
     })
+}
+
+fn remains(text: &str) -> Result<Remains, String> {
+    match text {
+        "send" => Ok(Remains::Send),
+        "drop" => Ok(Remains::Drop),
+        _ => Err(format!("{text}: what waits can be `send` or `drop`")),
+    }
 }

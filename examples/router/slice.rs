@@ -443,6 +443,9 @@ impl Manager {
                 }
             }
             Ask::Forget { queue: gone } => {
+                if self.hosts.iter().flatten().any(|hosts| hosts.queue == gone) {
+                    return Err("hosts of a link are reached by this queue".into());
+                }
                 for at in 0..self.results.len() {
                     let leads = |action: &Action| match action {
                         Action::Forward { queue, .. } | Action::Neighbour { queue, .. } => *queue == gone,

@@ -100,6 +100,16 @@ pub struct InterfaceConfig {
 }
 
 impl InterfaceConfig {
+    /// Whether the class that comes first leaves something to the other queues.
+    pub(super) const fn check_class(&self) -> Result<(), ClassError> {
+        match self.scheduling.priority() {
+            Some(class) if class.rate.get() >= self.rate.get() => {
+                Err(ClassError::Rate { asked: class.rate.get(), interface: self.rate.get() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// An interface without link layer: a TUN device, or UDP sockets.
     pub const fn ip(address: Ipv4Addr, rate: Rate) -> Self {
         Self {

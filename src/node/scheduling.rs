@@ -67,13 +67,14 @@ pub enum Levels {
 /// Queues that are served before all others, as long as a token bucket pays for it: see
 /// [`Priority`](crate::queue::Priority).
 ///
-/// Where a node has several workers, each has an even part of the rate, and the whole burst.
+/// Where a node has several workers, each lets it have the part of what it may send itself that
+/// the class has of the interface, and the whole burst.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PriorityClass {
     /// How many of the interface's queues.
     pub queues: u32,
-    /// What they may be sent first, on the wire; below the rate of the interface, or the other
-    /// queues get nothing.
+    /// What they may be sent first, on the wire; below the rate of the interface, as the other
+    /// queues would get nothing.
     pub rate: Rate,
     /// Octets at once: at least the longest frame, overhead included.
     pub burst: u32,
@@ -96,6 +97,14 @@ pub enum ClassError {
         asked: u32,
         /// The most.
         most: u32,
+    },
+    /// As fast as the interface, so that the other queues would get nothing.
+    #[error("a class of {asked} bit/s leaves nothing of an interface of {interface}")]
+    Rate {
+        /// Asked for, in bits per second.
+        asked: u64,
+        /// The interface's rate, in bits per second.
+        interface: u64,
     },
     /// The burst does not cover the longest frame.
     #[error(transparent)]

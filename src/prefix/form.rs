@@ -72,6 +72,13 @@ pub struct Form {
     pub bound: u32,
 }
 
+impl Form {
+    /// The fewest lines a lookup: nothing is there a second time.
+    pub fn plain() -> Self {
+        Self { flat: Some(false), open: Some(false), ranges: Some(false), ..Self::default() }
+    }
+}
+
 impl Default for Form {
     fn default() -> Self {
         Self {

@@ -171,13 +171,13 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    /// Of ranges that have their first `at` bits in common, at most 58; `None` if they do not fit. The
+    /// Of ranges that have their first `at` bits in common, at most 64; `None` if they do not fit. The
     /// first of them may begin before that.
     pub(super) fn new(runs: &[Run], at: u32) -> Option<Self> {
         let (first, rest) = runs.split_first()?;
         let bits = rest.iter().fold(0, |all, run| all | run.0);
         let deep = bits as u64 != 0;
-        let ends = |from: u32| !deep && ((bits >> 64) as u64) << at << from == 0;
+        let ends = |from: u32| !deep && bits << at << from == 0;
         let (mut least, mut greatest) = (u32::MAX, 0);
         for value in runs.iter().map(|run| run.1).filter(|value| *value != 0) {
             (least, greatest) = (least.min(value), greatest.max(value));
@@ -208,7 +208,8 @@ impl Encoded {
 
     /// The complement of a bound: places that none is put in become the highest.
     fn put_bound(&mut self, nth: usize, bound: u128, at: u32) {
-        let rest = !(((bound >> 64) as u64) << at);
+        // Of 64 bits and more in common only deep leaves have bounds, which are whole.
+        let rest = !((bound << at >> 64) as u64);
         match self.form {
             SHORT => self.put(1 + nth / 2, nth % 2 * 16, (rest >> 48) as u32 & 0xffff),
             DEEP => (0..4)
@@ -297,7 +298,7 @@ mod tests {
                     random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 u128::from(random >> 20)
             };
-            let at = (next() % 59) as u32;
+            let at = (next() % 65) as u32;
             let low = next() << 84 & !(u128::MAX >> at);
             let bits = [16, 32, 46, 128 - at][round as usize % 4].min(128 - at);
             let inside = low..=low | u128::MAX >> at;

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::address::{Address, Prefix};
-use super::arena::{Block, MOST_PLACES, Space};
+use super::arena::{Block, Space};
 use super::chunk::CHILD;
 use super::leaf::{BELOW, Encoded, FORM, Leaf, Run, UNIT, order};
 use super::ranges::{BRANCH, LAST, LEAST, MOST, Ranges, STEPS, bits, is_branch, is_leaf, whole};
@@ -17,6 +17,8 @@ const FILL: usize = 6;
 const MOST_ORDER: u32 = MOST - LEAST;
 /// The most ranges that an update surveys for a leaf.
 const MOST_RUNS: usize = 256;
+/// Units that an entry can name.
+const MOST_UNITS: usize = 1 << FORM;
 /// Units to spare, besides an eighth.
 const SPARE: usize = 4096;
 
@@ -76,11 +78,11 @@ impl Growth {
     ) -> (Ranges, Self) {
         // Made without memory to write to, to see how much there must be.
         let bits = read.inside.bits;
-        let mut growth = Self::new((16 * prefixes).clamp(1 << 16, MOST_PLACES));
+        let mut growth = Self::new((16 * prefixes).clamp(1 << 16, MOST_UNITS));
         growth.grow_all(read, &Ranges::new(bits, 0));
         let used = growth.used();
         let units = used + used / 8 + SPARE + 4 * spare + waiting / 32;
-        let units = units.next_multiple_of(1 << MOST_ORDER).min(MOST_PLACES);
+        let units = units.next_multiple_of(1 << MOST_ORDER).min(MOST_UNITS);
         let (ranges, mut growth) = (Ranges::new(bits, units), Self::new(units));
         growth.grow_all(read, &ranges);
         (ranges, growth)

@@ -147,8 +147,10 @@ impl UdpPort {
             return Err(UdpError::Closed { local });
         }
         // What is sent there uninvited waits for nobody: let it be little.
-        let config = UdpConfig { receive_octets: 0, join: false, ..self.config };
-        let open = |_| UdpLink::open(SocketAddr::new(local.ip(), 0), &config);
+        let config = UdpConfig { receive_octets: 0, join: false, shared: false, ..self.config };
+        let mut free = local;
+        free.set_port(0);
+        let open = |_| UdpLink::open(free, &config);
         let links = (0..ports).map(open).collect::<Result<Vec<_>, _>>()?;
         self.sockets.gather(local.into());
         let mut numbers = Vec::new();
@@ -240,7 +242,9 @@ where
     Self: Rx<B> + Tx<B>,
 {
     fn counters(&self) -> PortCounters {
-        let dropped: u64 = self.sockets.all.iter().flatten().map(Socket::dropped).sum();
+        let tunnels = self.sockets.by_local.iter().filter_map(|(_, number)| self.sockets.get(*number));
+        // Who sends to the ports by which flows leave, sends to nobody.
+        let dropped: u64 = tunnels.map(Socket::dropped).sum();
         PortCounters { missed: self.counters.missed + self.sockets.dropped + dropped, ..self.counters }
     }
 

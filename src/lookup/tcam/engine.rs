@@ -16,6 +16,7 @@ use crate::lookup::tcam::routes::{Routes, RoutesControl};
 use crate::lookup::tcam::row::{Changed, Row};
 use crate::lookup::tcam::shape::{FEW, Shape, Shaper};
 use crate::lookup::{Filter, Hit, Place, RangedFilter, Rank};
+use crate::prefix::Form;
 
 /// What readers see of a slice.
 #[derive(Debug)]
@@ -354,15 +355,19 @@ pub(super) fn build(
     let (mut engine, mut control) = (Engine::new(None, generation), Control::default());
     match shape {
         Shape::Layers(field) => {
-            let spare = spare(below.len());
-            if let Some((routes, routes_control)) =
-                Routes::build(order.slice, field, below, spare, order.bound.saturating_sub(OWN_LINES))
-            {
+            let bound = order.bound.saturating_sub(OWN_LINES);
+            let mut layers = |form: Form| -> Option<Result<(), TooMuch>> {
+                let form = Form { spare: spare(below.len()), bound, ..form };
+                let (routes, routes_control) = Routes::build(order.slice, field, below, form)?;
                 engine.routes = Some(Arc::new(routes));
                 control.routes = Some(routes_control);
-                build_upper(order, above, &mut engine, &mut control)?;
-            } else {
-                forest(order, rows, &mut engine, &mut control)?;
+                Some(build_upper(order, above, &mut engine, &mut control))
+            };
+            match layers(Form::default()) {
+                Some(Ok(())) => {}
+                // What lookups of routes would gain, the filters above them may need.
+                Some(Err(_)) => layers(Form::plain()).unwrap_or(Err(TooMuch(u32::MAX)))?,
+                None => forest(order, rows, &mut engine, &mut control)?,
             }
         }
         Shape::Exact { mask } => exact(order, rows, LookupKey::new(mask), &mut engine, &mut control)?,

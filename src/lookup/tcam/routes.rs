@@ -45,12 +45,11 @@ const NEAR: usize = 512;
 const MOST_WORD: u32 = MOST_VALUE - 1;
 
 impl Routes {
-    /// A table of these rows, of which lookups touch at most `bound` lines. `None` if one
+    /// A table of these rows, of which lookups touch at most `form.bound` lines. `None` if one
     /// is no route of `field`, or they are too many lines.
     pub(super) fn build(
-        slice: SliceId, field: Field, rows: &[Row], spare: usize, bound: u32,
+        slice: SliceId, field: Field, rows: &[Row], form: Form,
     ) -> Option<(Self, RoutesControl)> {
-        let form = Form { spare, bound, ..Form::default() };
         let sum = shape::Prefix::of(rows.first()?.place.rank(), &rows.first()?.filter)?.sum;
         let mut routes: Vec<(u128, u32, u32)> = Vec::with_capacity(rows.len());
         for row in rows {

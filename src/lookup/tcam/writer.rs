@@ -438,7 +438,8 @@ impl<V: Word> TcamWriter<V> {
         let at = rows.iter().position(|row| row.place.rank() == rank && row.filter == *filter)?;
         let removed = rows.remove(at);
         // What fewer filters cost is no more, but by chance: a removal is not refused.
-        self.publish(&self.order(u32::MAX), &rows).ok()?;
+        let published = self.publish(&self.order(self.bound()), &rows);
+        published.or_else(|_| self.publish(&self.order(u32::MAX), &rows)).ok()?;
         Some(removed.word)
     }
 

@@ -51,8 +51,9 @@ pub(super) enum Change<B> {
         number: usize,
         scheduler: Box<Scheduler<B>>,
     },
-    Burst {
+    Rate {
         number: usize,
+        rate: Rate,
         burst: Nanos,
     },
 }
@@ -186,6 +187,11 @@ impl<B> Crew<B> {
         self.members.iter().map(|member| member.done.clone()).collect()
     }
 
+    /// The counters of those who are gone: nobody else writes them.
+    pub(super) fn orphans(&mut self) -> impl Iterator<Item = &mut SharedCounters> {
+        self.members.iter_mut().filter(|member| member.is_gone()).map(|member| &mut member.stats)
+    }
+
     pub(super) fn stats(&self) -> impl Iterator<Item = &SharedCounters> {
         self.members.iter().map(|member| &member.stats)
     }
@@ -236,6 +242,10 @@ impl<B> Member<B> {
     fn flush(&mut self) {
         if self.is_gone() {
             self.behind.clear();
+            // What it never read is dropped with the ring, and counts no more.
+            if self.ring.buffer().capacity() > 0 {
+                (self.ring, _) = RingBuffer::new(0);
+            }
         }
         while let Some(change) = self.behind.pop_front() {
             if let Err(PushError::Full(change)) = self.ring.push(change) {

@@ -18,6 +18,9 @@ type Flat<B> = BoxedWdrr<Packet<B>, Policies>;
 pub(super) struct Discipline<B> {
     plain: BoxedWdrr<Packet<B>>,
     managed: Option<Box<Managed<B>>>,
+    /// Rates of the interface, and of the class that comes first there: it keeps its part of
+    /// whatever this worker may send.
+    class: Option<(Rate, Rate)>,
 }
 
 #[derive(Debug)]
@@ -43,6 +46,7 @@ pub(super) struct Size {
     pub(super) quantum: Quantum,
     pub(super) seed: u64,
     pub(super) workers: usize,
+    pub(super) rate: Rate,
 }
 
 impl Size {
@@ -87,19 +91,20 @@ impl<B> Discipline<B> {
         let plain =
             |queues: u32, packets| BoxedWdrr::boxed(queues as usize, packets, 0, TailDrop, size.quantum);
         let Scheduling::Managed { levels, priority } = scheduling else {
-            return Ok(Self { plain: plain(size.queues, size.descriptors)?, managed: None });
+            return Ok(Self { plain: plain(size.queues, size.descriptors)?, managed: None, class: None });
         };
         let managed = match priority {
             None => Managed::Ordinary(size.ordinary(levels, size.queues)?),
             Some(class) => Managed::Priority(size.priority(levels, class)?),
         };
-        Ok(Self { plain: plain(0, 0)?, managed: Some(Box::new(managed)) })
+        let class = priority.map(|class| (size.rate, class.rate));
+        Ok(Self { plain: plain(0, 0)?, managed: Some(Box::new(managed)), class })
     }
 
     /// What stands in the place of an interface that is gone.
     pub(super) fn none() -> Result<Self, InterfaceError> {
         let plain = BoxedWdrr::boxed(1, 1, 0, TailDrop, Quantum::of_longest(1))?;
-        Ok(Self { plain, managed: None })
+        Ok(Self { plain, managed: None, class: None })
     }
 
     /// The packets that wait in all queues.
@@ -146,6 +151,29 @@ impl<B> Discipline<B> {
         {
             // Its burst is what it was.
             let _ = priority.set_bucket(bucket);
+        }
+    }
+
+    /// The interface has another rate.
+    pub(super) const fn set_whole(&mut self, rate: Rate) {
+        if let Some((whole, _)) = &mut self.class {
+            *whole = rate;
+        }
+    }
+
+    /// This worker may send at `share` of the interface's rate: the class that comes first has the
+    /// part of it that it has of the whole, so that it never has all.
+    pub(super) fn follow(&mut self, now: Nanos, share: Rate) {
+        if let (Some((whole, class)), Some(Managed::Priority(priority))) =
+            (self.class, self.managed.as_deref_mut())
+        {
+            let part = u128::from(class.get()) * u128::from(share.get()) / u128::from(whole.get());
+            let mut bucket = *priority.bucket();
+            if let Ok(rate) = Rate::bits_per_second((part as u64).max(1)) {
+                bucket.set_rate(now, rate);
+                // Its burst is what it was.
+                let _ = priority.set_bucket(bucket);
+            }
         }
     }
 

@@ -232,6 +232,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
 
     /// Sends up to `budget` packets that are due at `interface`: see
     /// [`drain`](crate::pipeline::drain). None where the interface has no [rate](Self::set_share).
+    /// As many of queues that were removed with their packets are dropped besides.
     pub fn transmit(
         &mut self, now: Nanos, interface: InterfaceId, budget: usize,
         send: impl FnMut(Departure<Packet<B>>) -> Result<(), Packet<B>>, mut recycle: impl FnMut(Packet<B>),
@@ -240,7 +241,6 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
             true => self.drop_remains(interface, budget, &mut recycle),
             false => 0,
         };
-        let budget = budget - dropped;
         if self.is_held(usize::from(interface.0)) {
             return Drained { dropped, ..Drained::default() };
         }
@@ -287,7 +287,10 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
     pub fn set_share(&mut self, now: Nanos, interface: InterfaceId, rate: Option<Rate>) {
         self.hold(interface, rate.is_none());
         if let Some(rate) = rate {
-            self.queues.change(now, usize::from(interface.0), |paced| paced.change_rate(now, rate));
+            self.queues.change(now, usize::from(interface.0), |paced| {
+                paced.change_rate(now, rate);
+                paced.inner_mut().follow(now, rate);
+            });
         }
     }
 
@@ -378,7 +381,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
             Change::Share { number, slice, weight } => drop(self.set_share_of(number, slice, weight)),
             Change::Police { slice, link, gate } => self.gates.set(slice, link, gate.map(|gate| *gate)),
             Change::Schedule { number, scheduler } => self.schedule(now, number, *scheduler),
-            Change::Burst { number, burst } => {
+            Change::Rate { number, rate, burst } => {
+                self.set_whole(number, rate);
                 self.set_burst(now, number, burst);
             }
         }
@@ -409,6 +413,13 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Forwarder<C, B> {
     pub(super) fn set_workers(&mut self, number: usize, class: PriorityClass, workers: usize) {
         if let Some(paced) = self.queues.scheduler_mut(number) {
             paced.inner_mut().set_workers(class, workers);
+        }
+    }
+
+    /// The interface has another rate, of which this worker may have a share.
+    pub(super) fn set_whole(&mut self, number: usize, rate: Rate) {
+        if let Some(paced) = self.queues.scheduler_mut(number) {
+            paced.inner_mut().set_whole(rate);
         }
     }
 

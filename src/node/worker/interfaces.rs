@@ -44,6 +44,10 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             return Err(InterfaceError::InUse { interface: interface.0, slices });
         }
         let number = usize::from(interface.0);
+        // Shares without queues are of nothing now.
+        for state in self.slices.iter_mut().flatten() {
+            state.shares.retain(|share| share.interface != interface);
+        }
         // Nothing waits there: of what it had, memory is left.
         self.put_scheduler(number, |node| node.no_scheduler())?;
         if let Some(place) = self.interfaces.get_mut(number) {
@@ -57,9 +61,11 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     ///
     /// # Errors
     ///
-    /// [`InterfaceError::Unknown`]; the node is unchanged.
+    /// [`InterfaceError::Unknown`], [`InterfaceError::Class`] if the class that comes first would leave the
+    /// other queues nothing; the node is unchanged.
     pub fn set_rate(&mut self, now: Nanos, interface: InterfaceId, rate: Rate) -> Result<(), InterfaceError> {
         let config = InterfaceConfig { rate, ..*self.interface(interface)? };
+        config.check_class()?;
         let (number, burst) = (usize::from(interface.0), self.burst(&config));
         if let Some(place) = self.interfaces.get_mut(number) {
             *place = Some(config);
@@ -69,7 +75,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         if alone {
             self.here.queues.change(now, number, |paced| paced.change_rate(now, rate));
         }
-        self.crew.order(|| Change::Burst { number, burst });
+        self.here.set_whole(number, rate);
+        self.crew.order(|| Change::Rate { number, rate, burst });
         Ok(())
     }
 
@@ -102,11 +109,12 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     /// A scheduler without packets for an interface.
     pub(super) fn scheduler(&self, config: &InterfaceConfig) -> Result<Scheduler<B>, InterfaceError> {
         let Limits { queues, descriptors, slices, seed, .. } = self.limits;
+        config.check_class()?;
         let longest = self.longest(config);
         let unit = if config.quantum == 0 { longest } else { config.quantum };
         let quantum = Quantum { unit, longest };
         let (slices, workers) = (slices.into(), self.workers());
-        let size = Size { queues, descriptors, slices, quantum, seed, workers };
+        let size = Size { queues, descriptors, slices, quantum, seed, workers, rate: config.rate };
         let discipline = Discipline::new(config.scheduling, &size)?;
         Ok(Paced::new(discipline, config.rate, config.overhead, self.burst(config)))
     }

@@ -22,16 +22,16 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         self.check_link(&link)?;
         let (address, kind, config) = self.port(&link, number, admission)?;
         self.here.path.decap.open(address, kind, config).map_err(AdmitError::Port)?;
+        if link.police.is_some() {
+            // `check_link` has seen that there is such a meter. Nothing comes in before it is there.
+            let _ = self.put_policer(slice, Some(number), link.police);
+        }
         self.crew.order(|| Change::Open { address, kind, config });
         if let Some(state) = self.slice_mut(slice) {
             match state.links.get_mut(free) {
                 Some(place) => *place = Some(link),
                 None => state.links.push(Some(link)),
             }
-        }
-        if link.police.is_some() {
-            // `check_link` has seen that there is such a meter.
-            let _ = self.put_policer(slice, Some(number), link.police);
         }
         Ok(number)
     }

@@ -8,6 +8,8 @@ use super::*;
 #[derive(Clone, Debug)]
 pub(in crate::node) struct QueueMap {
     queues: Arc<[AtomicU32]>,
+    /// Numbers from here on were never given out.
+    end: Arc<AtomicU32>,
     /// A counter in the place of a queue's: of what queues have sent that the slice has no more.
     gone: QueueId,
 }
@@ -18,7 +20,7 @@ impl QueueMap {
     /// For up to `most` queues of `slice`.
     pub(super) fn new(most: usize, slice: SliceId, limits: &Limits) -> Self {
         let queues = core::iter::repeat_with(|| AtomicU32::new(NONE)).take(most).collect();
-        Self { queues, gone: Self::gone(slice, limits) }
+        Self { queues, end: Arc::default(), gone: Self::gone(slice, limits) }
     }
 
     /// Behind the counters of all queues there is one for each slice.
@@ -39,6 +41,7 @@ impl QueueMap {
     pub(super) fn set(&self, number: usize, queue: Option<QueueId>) {
         if let Some(place) = self.queues.get(number) {
             place.store(queue.map_or(NONE, |queue| queue.0), Relaxed);
+            self.end.fetch_max(number as u32 + 1, Relaxed);
         }
     }
 
@@ -49,7 +52,10 @@ impl QueueMap {
 
     /// Those that there are, with their numbers.
     pub(super) fn numbered(&self) -> impl Iterator<Item = (u16, QueueId)> {
-        (0..=u16::MAX).zip(0..self.queues.len()).filter_map(|(number, at)| Some((number, self.get(at)?)))
+        let end = self.end.load(Relaxed) as usize;
+        (0..=u16::MAX)
+            .zip(0..self.queues.len().min(end))
+            .filter_map(|(number, at)| Some((number, self.get(at)?)))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = QueueId> {

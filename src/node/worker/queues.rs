@@ -12,8 +12,8 @@ pub enum Remains {
     /// They are sent in their turn; the queue is gone when the last is.
     #[default]
     Send,
-    /// They are dropped as [`DropReason::QueueDeleted`] when their interface is next asked to
-    /// transmit.
+    /// They are dropped as [`DropReason::QueueDeleted`] whenever their interface is asked to
+    /// transmit, as many as it may send then.
     Drop,
 }
 
@@ -70,7 +70,8 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     }
 
     /// Gives a queue of a slice that runs another weight, other limits or another policy, which
-    /// begins anew; the slice is granted what is asked for. Packets that wait stay, in order.
+    /// begins anew; the slice is granted what is asked for. Packets that wait stay, in order: beyond a
+    /// lower limit they hold their descriptors until they are sent, though these are promised anew.
     ///
     /// # Errors
     ///
@@ -139,6 +140,7 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
     ///
     /// [`QueueError`]; nothing has changed.
     pub fn set_share(&mut self, slice: SliceId, share: ShareRequest) -> Result<(), QueueError> {
+        self.reap();
         let state = self.with_queues(slice)?;
         let mut shares = state.shares.clone();
         shares.retain(|other| other.interface != share.interface);
@@ -178,13 +180,15 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
 
     /// Frees queues that were removed and are empty at all workers.
     pub(super) fn reap_queues(&mut self) {
-        let Self { slices, queues_used, .. } = self;
+        let Self { slices, queues_used, crew, .. } = self;
         for state in slices.iter_mut().flatten() {
             for (number, place) in state.queues.iter_mut().enumerate() {
                 let is_gone = |own: &mut OwnQueue| {
                     own.leaving.as_ref().is_some_and(|holders| holders.load(Acquire) == 0)
                 };
                 let Some(own) = place.take_if(is_gone) else { continue };
+                // Who is gone did not keep what it had sent.
+                crew.orphans().for_each(|stats| state.map.retire(stats, own.id));
                 state.map.set(number, None);
                 if let Some(used) = queues_used.get_mut(own.id.0 as usize) {
                     *used = false;

@@ -32,6 +32,41 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
         queues.iter().enumerate().for_each(|(number, queue)| map.set(number, Some(*queue)));
         let withdrawn = Arc::new(AtomicBool::new(false));
         let holders = Arc::new(AtomicUsize::new(0));
+        let own = |(setting, granted): (&QueueSetting, QueueRequest)| {
+            Some(OwnQueue { id: setting.queue, granted, config: setting.config, leaving: None })
+        };
+        let policed: Vec<_> = (0..=u16::MAX)
+            .zip(&request.links)
+            .filter_map(|(number, link)| Some((Some(number), link.police?)))
+            .chain(request.police.map(|policing| (None, policing)))
+            .collect();
+        let mut state = Slice {
+            admission,
+            links: request.links.iter().cloned().map(Some).collect(),
+            queues: settings.iter().zip(request.queues.iter().copied()).map(own).collect(),
+            map: map.clone(),
+            weights: Vec::new(),
+            shares: request.shares.clone(),
+            policers: Vec::new(),
+            first_result,
+            results: alloc::vec![None; request.results as usize].into(),
+            most_filters: request.filters,
+            end: commands,
+            holders: holders.clone(),
+            withdrawn: withdrawn.clone(),
+        };
+        let granted: Vec<_> = state.granted().copied().collect();
+        for queue in &granted {
+            let sum = state.weight(queue).granted + u64::from(queue.weight);
+            state.set_weight(queue, Share { granted: sum, used: sum });
+        }
+        if let Some(place) = self.slices.get_mut(at) {
+            *place = Some(state);
+        }
+        for (link, policing) in policed {
+            // `check` has seen that there is such a meter. Nothing comes in before it is there.
+            let _ = self.put_policer(slice, link, Some(policing));
+        }
         let control = SliceControl {
             slice,
             option: request.option,
@@ -58,41 +93,6 @@ impl<C: CodeOptionSet, B: AsRef<[u8]> + AsMut<[u8]>> Node<C, B> {
             open: 0,
             withdrawn: withdrawn.clone(),
         };
-        let own = |(setting, granted): (&QueueSetting, QueueRequest)| {
-            Some(OwnQueue { id: setting.queue, granted, config: setting.config, leaving: None })
-        };
-        let policed: Vec<_> = (0..=u16::MAX)
-            .zip(&request.links)
-            .filter_map(|(number, link)| Some((Some(number), link.police?)))
-            .chain(request.police.map(|policing| (None, policing)))
-            .collect();
-        let mut state = Slice {
-            admission,
-            links: request.links.into_iter().map(Some).collect(),
-            queues: settings.iter().zip(request.queues).map(own).collect(),
-            map,
-            weights: Vec::new(),
-            shares: request.shares,
-            policers: Vec::new(),
-            first_result,
-            results: alloc::vec![None; request.results as usize].into(),
-            most_filters: request.filters,
-            end: commands,
-            holders,
-            withdrawn,
-        };
-        let granted: Vec<_> = state.granted().copied().collect();
-        for queue in &granted {
-            let sum = state.weight(queue).granted + u64::from(queue.weight);
-            state.set_weight(queue, Share { granted: sum, used: sum });
-        }
-        if let Some(place) = self.slices.get_mut(at) {
-            *place = Some(state);
-        }
-        for (link, policing) in policed {
-            // `check` has seen that there is such a meter.
-            let _ = self.put_policer(slice, link, Some(policing));
-        }
         Ok(control)
     }
 
