@@ -333,7 +333,7 @@ mod tests {
             let keys = runs.iter().flat_map(|run| [run.0, run.0.wrapping_sub(1), run.0 | 1, next() << 84]);
             for key in keys.chain([*inside.end()]).filter(|key| inside.contains(key)).collect::<Vec<_>>() {
                 let expected = runs.iter().rfind(|run| run.0 <= key).unwrap().1;
-                let rest = ((key >> 64) as u64) << at;
+                let rest = (key << at >> 64) as u64;
                 assert_eq!(leaf.find(key, rest), expected, "{key:x} at {at} in {runs:x?}");
             }
         }

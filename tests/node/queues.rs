@@ -4,8 +4,9 @@
 use crate::world::*;
 use fastpath::id::InterfaceId;
 use fastpath::node::{
-    Action, AdmitError, ControlError, Levels, Policy, PolicyError, PriorityClass, QueueError, QueueRequest,
-    Remains, Scheduling, ShareRequest, SliceControl, SliceRequest,
+    Action, AdmitError, ClassError, ControlError, Forward, InterfaceConfig, InterfaceError, Levels, Policy,
+    PolicyError, PriorityClass, QueueError, QueueRequest, Remains, Scheduling, ShareRequest, SliceControl,
+    SliceRequest,
 };
 use fastpath::prelude::*;
 use fastpath::queue::Departure;
@@ -275,6 +276,72 @@ fn a_class_comes_first_as_long_as_its_bucket_pays() {
     let control = one_link(&mut plain, 100, &[low]);
     let refused = plain.add_queue(control.slice(), high);
     assert_eq!(refused, Err(QueueError::Refused(AdmitError::NoPriority(0))));
+}
+
+#[test]
+fn a_class_has_its_part_of_what_a_worker_may_send() {
+    // 1 of 10 Gbit/s; this worker may send at 500 Mbit/s, which is less than the class's rate.
+    let mut node = node_with(Scheduling::Managed { levels: Levels::Queues, priority: Some(class()) });
+    let low = QueueRequest { limit_packets: 2000, ..QueueRequest::new(FIRST, 1) };
+    let control = one_link(&mut node, 100, &[low, QueueRequest { priority: true, ..low }]);
+    let mut now = Nanos::from_secs(1);
+    let share = Rate::bits_per_second(500_000_000).unwrap();
+    node.forwarder_mut().set_share(now, FIRST, Some(share));
+    offer(&mut node, now, 100, 0, 0, 2000);
+    offer(&mut node, now, 100, 1, 0, 2000);
+    for _ in 0..1000 {
+        now += Nanos::from_micros(1);
+        take(&mut node, now, 32);
+    }
+    let [low, high] = [0, 1].map(|queue| control.queue_count(queue).packets);
+    // A burst beside its tenth.
+    assert!(high < 200 && low > 5 * high, "the class {high}, the others {low}");
+}
+
+#[test]
+fn a_class_leaves_something_of_its_interface() {
+    let scheduling = Scheduling::Managed { levels: Levels::Queues, priority: Some(class()) };
+    let mut node = node_with(scheduling);
+    let billion = Rate::bits_per_second(1_000_000_000).unwrap();
+    let refused = InterfaceError::Class(ClassError::Rate { asked: billion.get(), interface: billion.get() });
+    let slow = InterfaceConfig { scheduling, ..InterfaceConfig::ip([10, 0, 7, 1].into(), billion) };
+    assert_eq!(node.add_interface(slow), Err(refused));
+    assert_eq!(node.set_rate(Nanos::ZERO, FIRST, billion), Err(refused));
+    assert_eq!(node.interfaces().next().unwrap().1.rate.get(), 10 * billion.get());
+}
+
+#[test]
+fn dropping_a_queue_holds_nobody_back() {
+    for scheduling in schedulings() {
+        let mut node = node_with(scheduling);
+        let queue = QueueRequest { limit_packets: 1000, ..QueueRequest::new(FIRST, 1) };
+        let control = one_link(&mut node, 100, &[queue, queue]);
+        offer(&mut node, Nanos::from_secs(1), 100, 0, 0, 100);
+        offer(&mut node, Nanos::from_secs(1), 100, 1, 0, 900);
+        node.remove_queue(control.slice(), 1, Remains::Drop).unwrap();
+        for _ in 0..3 {
+            let (sent, dropped) = take(&mut node, Nanos::from_secs(2), 32);
+            assert_eq!((sent.len(), dropped), (32, 32), "{scheduling:?}");
+        }
+        exact(&node, control.slice(), 1000);
+    }
+}
+
+#[test]
+fn a_share_goes_with_its_interface() {
+    let mut node = node_with(Scheduling::HIERARCHY);
+    let (queue, second) = (QueueRequest::new(FIRST, 1), InterfaceId(1));
+    let mut asked = request(0, 100);
+    asked.links.truncate(1);
+    asked.queues = vec![queue];
+    asked.shares = vec![ShareRequest { interface: second, weight: 65_536 }];
+    let _control = node.admit(asked).unwrap();
+    let other =
+        || SliceRequest { queues: vec![QueueRequest::new(second, 1)], links: vec![], ..request(0, 200) };
+    assert!(matches!(node.admit(other()), Err(AdmitError::Weights { interface: 1, left: 0, .. })));
+    let config = node.remove_interface(second).unwrap();
+    assert_eq!(node.add_interface(config), Ok(second));
+    assert!(node.admit(other()).is_ok());
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn a_command_that_cannot_be_is_answered_and_changes_nothing() {
             ("queue add red more middle priority=yes", "come before others"),
             ("queue set red nowhere weight=1", "nowhere"),
             ("queue remove red red-out away", "away"),
+            ("queue remove red red-in send", "reached by this queue"),
             ("queue share green middle 5", "green"),
             ("police red 5 5", "rate=5"),
             ("police red 5000 5 nowhere", "nowhere"),
