@@ -33,7 +33,7 @@ pub struct Limits {
     pub descriptors: usize,
     /// Weight that each interface has to promise to all slices together: while every
     /// queue has packets waiting, a weight of `w` is worth at least `w / weights` of the
-    /// interface's rate, whoever is admitted later. Where slices have shares, these are what is
+    /// interface's rate, less that of a class that comes first, whoever is admitted later. Where slices have shares, these are what is
     /// promised; the queues of a [class](crate::node::PriorityClass) that comes first have as
     /// much among themselves.
     pub weights: u32,
