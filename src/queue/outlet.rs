@@ -11,6 +11,17 @@ pub(super) trait Outlet<H> {
     fn give(&mut self, departure: Departure<H>);
 }
 
+/// Has `turn` give packets to an outlet, which has room whenever it is asked, until there is none or
+/// no more packet; how many turns that were.
+#[inline(always)]
+pub(super) fn turns<H, O: Outlet<H>>(outlet: &mut O, mut turn: impl FnMut(&mut O) -> Option<()>) -> usize {
+    let mut turns = 0;
+    while !outlet.is_full() && turn(outlet).is_some() {
+        turns += 1;
+    }
+    turns
+}
+
 /// The places of a batch.
 impl<H> Outlet<H> for IterMut<'_, Option<Departure<H>>> {
     #[inline(always)]

@@ -7,7 +7,7 @@
 use crate::arch::prefetch;
 use crate::id::{QueueId, SliceId};
 use crate::queue::fifos::{Descriptor, Fifos, MOST_OCTETS, NONE, Pool, Queue, Reserve};
-use crate::queue::outlet::{Outlet, UpTo};
+use crate::queue::outlet::{Outlet, UpTo, turns};
 use crate::queue::policy::{DropPolicy, TailDrop};
 use crate::queue::rounds::{Line, Lines, Ring, block_lines, ring_lines, rounds};
 use crate::queue::turns::Turns;
@@ -313,11 +313,7 @@ impl<H, P: DropPolicy> View<'_, H, P> {
     /// Gives packets that leave next to `outlet`, until it is full; from how many queues.
     #[inline(always)]
     fn serve(&mut self, now: Nanos, outlet: &mut impl Outlet<H>) -> usize {
-        let mut turns = 0;
-        while !outlet.is_full() && self.turn(now, outlet).is_some() {
-            turns += 1;
-        }
-        turns
+        turns(outlet, |outlet| self.turn(now, outlet))
     }
 
     /// Gives packets of the queue whose turn it is to `outlet`, which has room.
