@@ -29,6 +29,7 @@ const UNSAFE: &[&str] = &[
     "src/lookup/forest/simd.rs",
     "src/lookup/forest/wide.rs",
     "src/prefix/simd/ranges.rs",
+    "src/prefix/simd/x86.rs",
     "src/prefix/simd.rs",
 ];
 

@@ -1,6 +1,5 @@
 //! One of the files that need `unsafe`: 16 keys through branches at once, and a leaf's bounds.
 
-use core::arch::asm;
 use core::arch::x86_64::*;
 use core::num::NonZeroU32;
 use core::sync::atomic::{Ordering::Acquire, fence};
@@ -10,7 +9,7 @@ use super::super::leaf::{
     BELOW, FORM, LONG, LONG_BOUNDS, LONG_OCTETS, SHORT, SHORT_BOUNDS, SHORT_OCTETS, UNIT, UNIT_WORDS, WIDE,
 };
 use super::super::ranges::{BRANCH, LEAST, STEPS};
-use super::x86::all;
+use super::x86::{all, gather};
 use super::{Address, Ends, GROUP, HALF, Half, Ranges, lanes, prefetch_line};
 
 /// Keys on their way: the 64 bits after those that they have used up, and where they are.
@@ -18,30 +17,6 @@ struct Way {
     high: __m512i,
     low: __m512i,
     entry: __m512i,
-}
-
-/// Gathers elements of 32 bits for the lanes of a mask; others are 0.
-///
-/// # Safety
-///
-/// At each of `lanes` of `at`, counted in elements from `base`, stands an atomic that may be read.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn gather(base: *const u32, at: __m512i, lanes: __mmask16) -> __m512i {
-    let mut found = _mm512_setzero_si512();
-    // SAFETY: the caller says that the elements may be read. Each is one load, aligned:
-    // what a Relaxed load of an atomic of its size is, so that a writer may be at work.
-    unsafe {
-        asm!(
-            "vpgatherdd {found}{{{lanes}}}, [{base} + 4*{at}]",
-            lanes = inout(kreg) lanes => _,
-            base = in(reg) base,
-            at = in(zmm_reg) at,
-            found = inout(zmm_reg) found,
-            options(nostack, readonly, preserves_flags),
-        );
-    }
-    found
 }
 
 impl Way {
