@@ -113,7 +113,7 @@ pub struct Red {
     /// Since when the queue is empty, if it is.
     idle_since: Nanos,
     spacing: [Spacing; 3],
-    /// 2^64 divided by `transmission`, rounded up.
+    /// 2^63 divided by `transmission`, rounded up: 2^64 would not fit for 1 ns.
     per_nano: u64,
     transmission: u32,
     weight: u8,
@@ -218,8 +218,7 @@ impl Red {
             (Ok(a), Ok(b), Ok(c)) => [Curve::new(a, gentle), Curve::new(b, gentle), Curve::new(c, gentle)],
             (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => return Err(error),
         };
-        let (per_nano, transmission) = (u64::MAX / transmission.0, transmission.0 as u32);
-        let per_nano = per_nano.saturating_add(1);
+        let (per_nano, transmission) = ((1_u64 << 63).div_ceil(transmission.0), transmission.0 as u32);
         let (average, idle_since, spacing) = (0, Nanos::ZERO, [Spacing::NEW; 3]);
         Ok(Self { average, idle_since, spacing, per_nano, transmission, weight, unit, marks, curves })
     }
@@ -264,7 +263,7 @@ impl Red {
     /// is left of that time counts later.
     #[inline(always)]
     fn decay(&mut self, now: Nanos) {
-        let packets = high((now - self.idle_since).0, self.per_nano);
+        let packets = ((u128::from((now - self.idle_since).0) * u128::from(self.per_nano)) >> 63) as u64;
         if self.average > 0 && packets > 0 {
             self.average = high(self.average, self.left_after(packets));
             self.idle_since += Nanos(packets.saturating_mul(self.transmission.into()));

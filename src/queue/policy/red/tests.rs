@@ -249,6 +249,21 @@ fn an_idle_time_counts_once() {
 }
 
 #[test]
+fn the_shortest_packets_of_an_idle_time_are_counted_exactly() {
+    for (transmission, idle, packets) in
+        [(1, 500, 500), (2, 500, 250), (3, 500, 166), (499, 500, 1), (501, 500, 0)]
+    {
+        let config = RedConfig { weight: 6, transmission: Nanos(transmission), ..config() };
+        let (mut red, mut random) = (Red::new(config).unwrap(), Random::new(3));
+        red.arriving(Nanos(0), depth(64), Arrival::new(1000), &mut random);
+        red.leaving(Nanos(100), Depth::default(), Arrival::new(1000), Nanos::ZERO);
+        red.arriving(Nanos(100 + idle), Depth::default(), Arrival::new(1000), &mut random);
+        let (average, expected) = (red.average() as f64 / 32_f64.exp2(), (63_f64 / 64.0).powi(packets));
+        assert!((average - expected).abs() < 1e-8, "{transmission} ns: {average}, not {expected}");
+    }
+}
+
+#[test]
 fn parameters_change_under_way_and_the_average_stays() {
     let (mut red, mut random) = (Red::new(config()).unwrap(), Random::new(3));
     for _ in 0..10_000 {
